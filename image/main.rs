@@ -1,0 +1,3 @@
+//! Image builder (to come).
+
+fn main() {}

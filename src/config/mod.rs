@@ -1,0 +1,138 @@
+//! The node's configuration: a `Config` is valid by construction.
+//!
+//! Pure (layer L0): text in, values out. [`raw`] is the TOML form; every key is optional, and what a node
+//! founds or joins is said in `[network]`.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod raw;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+
+use crate::protocol::params::ProtocolParameters;
+
+/// A mistake in a configuration file, worded for the person who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Line, from 1.
+    pub line: usize,
+    /// Dotted key, empty when the text is not TOML.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to write instead.
+    pub fix: String,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}", self.problem)?;
+        if !self.fix.is_empty() {
+            write!(f, "; {}", self.fix)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A key that may sign milestones, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MilestoneKey {
+    /// Ed25519, 32 bytes.
+    pub public_key: [u8; 32],
+    /// First index.
+    pub start: u32,
+    /// Last index; 0 stands for "for ever".
+    pub end: u32,
+}
+
+/// The network to found or to join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Protocol parameters.
+    pub params: ProtocolParameters,
+    /// Milestone keys; empty on a founder, whose own key counts.
+    pub milestone_keys: Vec<MilestoneKey>,
+    /// Signatures a milestone needs.
+    pub milestone_threshold: usize,
+    /// How amounts are shown.
+    pub base_token: BaseToken,
+}
+
+/// How wallets show amounts (TIP-25 `baseToken`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseToken {
+    /// Full name.
+    pub name: String,
+    /// Ticker symbol.
+    pub ticker_symbol: String,
+    /// Name of the unit.
+    pub unit: String,
+    /// Name of the smallest unit; may be empty.
+    pub subunit: String,
+    /// Decimals of the unit.
+    pub decimals: u8,
+    /// Whether amounts are shown with k, M, G.
+    pub use_metric_prefix: bool,
+}
+
+/// Remote proof of work for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pow {
+    /// Whether blocks without a nonce are mined here.
+    pub enabled: bool,
+    /// Threads.
+    pub workers: NonZeroU32,
+}
+
+/// Milestone issuing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coordinator {
+    /// Whether this node issues milestones.
+    pub enabled: bool,
+    /// Seconds between milestones.
+    pub interval_s: NonZeroU32,
+}
+
+/// What to keep on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storage {
+    /// Milestones whose blocks are kept.
+    pub keep_milestones: NonZeroU32,
+    /// Page cache of each epoch, in MiB.
+    pub cache_mib: NonZeroU32,
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The network.
+    pub network: Network,
+    /// Where the REST API listens.
+    pub rest_bind: SocketAddr,
+    /// Remote proof of work.
+    pub pow: Pow,
+    /// Milestone issuing.
+    pub coordinator: Coordinator,
+    /// Disk.
+    pub storage: Storage,
+    /// Whether a node without a connected peer is unhealthy (HORNET's rule). A founder that is alone in
+    /// its network sets this to false.
+    pub require_peers: bool,
+}
+
+impl Config {
+    /// Reads a configuration file's text.
+    ///
+    /// # Errors
+    /// The first mistake, with line, key and fix.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        raw::parse(text)
+    }
+}

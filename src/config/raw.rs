@@ -1,0 +1,327 @@
+//! The TOML form, and the checks that make a [`Config`] of it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{BaseToken, Config, Coordinator, Error, MilestoneKey, Network, Pow, Storage};
+use crate::protocol::params::{ProtocolParameters, RentStructure};
+use crate::protocol::{PROTOCOL_VERSION, hex};
+
+/// The whole file.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawConfig {
+    network: RawNetwork,
+    token: RawToken,
+    rest: RawRest,
+    pow: RawPow,
+    coordinator: RawCoordinator,
+    storage: RawStorage,
+    health: RawHealth,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawNetwork {
+    /// All nodes of a network must agree on this and on the five numbers below.
+    name: Spanned<String>,
+    bech32_hrp: Spanned<String>,
+    min_pow_score: u32,
+    below_max_depth: Spanned<u8>,
+    v_byte_cost: u32,
+    v_byte_factor_data: u8,
+    v_byte_factor_key: u8,
+    /// A string, as TOML numbers end at 2^63.
+    token_supply: Spanned<String>,
+    milestone_keys: Spanned<Vec<RawMilestoneKey>>,
+    milestone_threshold: Spanned<usize>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+struct RawMilestoneKey {
+    public_key: Spanned<String>,
+    #[serde(default)]
+    start: u32,
+    #[serde(default)]
+    end: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawToken {
+    name: String,
+    ticker_symbol: String,
+    unit: String,
+    subunit: String,
+    decimals: u8,
+    use_metric_prefix: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawRest {
+    bind: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawPow {
+    enabled: bool,
+    workers: Spanned<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawCoordinator {
+    enabled: bool,
+    interval_s: Spanned<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawStorage {
+    keep_milestones: Spanned<u32>,
+    cache_mib: Spanned<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawHealth {
+    require_peers: bool,
+}
+
+/// A default has no place in the file; an error in one would be ours.
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+impl Default for RawNetwork {
+    fn default() -> Self {
+        Self {
+            name: unplaced("osmia-private".to_owned()),
+            bech32_hrp: unplaced("tst".to_owned()),
+            min_pow_score: 100,
+            below_max_depth: unplaced(15),
+            v_byte_cost: 100,
+            v_byte_factor_data: 1,
+            v_byte_factor_key: 10,
+            token_supply: unplaced("2779530283277761".to_owned()),
+            milestone_keys: unplaced(Vec::new()),
+            milestone_threshold: unplaced(1),
+        }
+    }
+}
+
+impl Default for RawToken {
+    fn default() -> Self {
+        Self {
+            name: "Test".to_owned(),
+            ticker_symbol: "TST".to_owned(),
+            unit: "TST".to_owned(),
+            subunit: "testies".to_owned(),
+            decimals: 6,
+            use_metric_prefix: false,
+        }
+    }
+}
+
+impl Default for RawRest {
+    fn default() -> Self {
+        Self { bind: unplaced("0.0.0.0:14265".to_owned()) }
+    }
+}
+
+impl Default for RawPow {
+    fn default() -> Self {
+        Self { enabled: false, workers: unplaced(1) }
+    }
+}
+
+impl Default for RawCoordinator {
+    fn default() -> Self {
+        Self { enabled: false, interval_s: unplaced(5) }
+    }
+}
+
+impl Default for RawStorage {
+    fn default() -> Self {
+        Self { keep_milestones: unplaced(17_280), cache_mib: unplaced(8) }
+    }
+}
+
+impl Default for RawHealth {
+    fn default() -> Self {
+        Self { require_peers: true }
+    }
+}
+
+/// Turns a span into a line and a mistake into an [`Error`].
+struct Checker<'a> {
+    text: &'a str,
+}
+
+impl Checker<'_> {
+    fn line(&self, offset: usize) -> usize {
+        self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn error<T>(&self, key: &str, at: &Spanned<T>, problem: impl Into<String>, fix: &str) -> Error {
+        let (key, fix) = (key.to_owned(), fix.to_owned());
+        Error { line: self.line(at.span().start), key, problem: problem.into(), fix }
+    }
+
+    fn at_least_one(&self, key: &str, value: &Spanned<u32>) -> Result<NonZeroU32, Error> {
+        NonZeroU32::new(*value.get_ref())
+            .ok_or_else(|| self.error(key, value, "0 is not allowed", "write 1 or more"))
+    }
+
+    fn short_text(&self, key: &str, value: &Spanned<String>) -> Result<String, Error> {
+        match value.get_ref().len() {
+            1..=255 => Ok(value.get_ref().clone()),
+            length => Err(self.error(key, value, format!("{length} bytes long"), "write 1 to 255 bytes")),
+        }
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Config, Error> {
+    // Windows editors put a byte-order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let checker = Checker { text };
+    let raw: RawConfig = toml::from_str(text).map_err(|error| syntax_error(&checker, &error))?;
+    let network = network(&checker, &raw)?;
+    let coordinator = Coordinator {
+        enabled: raw.coordinator.enabled,
+        interval_s: checker.at_least_one("coordinator.interval_s", &raw.coordinator.interval_s)?,
+    };
+    if network.milestone_keys.is_empty() && !coordinator.enabled {
+        return Err(Error {
+            line: checker.line(raw.network.milestone_keys.span().start),
+            key: "network.milestone_keys".to_owned(),
+            problem: "none, and this node issues no milestones itself".to_owned(),
+            fix: "name the network's keys, or set coordinator.enabled = true to found a network".to_owned(),
+        });
+    }
+    let bind = &raw.rest.bind;
+    let rest_bind: SocketAddr = bind.get_ref().parse().map_err(|_| {
+        checker.error("rest.bind", bind, format!("{:?} is no address", bind.get_ref()), "write IP:PORT")
+    })?;
+    Ok(Config {
+        network,
+        rest_bind,
+        pow: Pow { enabled: raw.pow.enabled, workers: checker.at_least_one("pow.workers", &raw.pow.workers)? },
+        coordinator,
+        storage: Storage {
+            keep_milestones: keep_milestones(&checker, &raw)?,
+            cache_mib: checker.at_least_one("storage.cache_mib", &raw.storage.cache_mib)?,
+        },
+        require_peers: raw.health.require_peers,
+    })
+}
+
+/// A pruned block must be too deep to be approved, with room for the search of entry points.
+fn keep_milestones(checker: &Checker<'_>, raw: &RawConfig) -> Result<NonZeroU32, Error> {
+    let keep = &raw.storage.keep_milestones;
+    let least = (u32::from(*raw.network.below_max_depth.get_ref()) + 5) * 10;
+    match NonZeroU32::new(*keep.get_ref()) {
+        Some(milestones) if milestones.get() >= least => Ok(milestones),
+        Some(_) | None => Err(checker.error(
+            "storage.keep_milestones",
+            keep,
+            format!("{} is too few", keep.get_ref()),
+            &format!("write {least} or more: ten times network.below_max_depth and five"),
+        )),
+    }
+}
+
+fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = checker.line(start);
+    let message = error.message().lines().collect::<Vec<_>>().join(" ");
+    // serde says "unknown field `x`, expected one of …": what is expected is the fix.
+    let (problem, fix) = match message.split_once(", expected") {
+        Some((problem, expected)) => (problem.to_owned(), format!("expected{expected}")),
+        None => (message, String::new()),
+    };
+    Error { line, key: key_at(checker.text, line), problem, fix }
+}
+
+/// The dotted key on a line: its own name behind that of the last table header above it.
+fn key_at(text: &str, line: usize) -> String {
+    let lines = text.lines().take(line).collect::<Vec<_>>();
+    let header = |line: &&str| line.trim_start().starts_with('[');
+    let table = lines.iter().rev().find(|line| header(line)).map_or("", |line| {
+        line.trim().trim_start_matches('[').split(']').next().unwrap_or_default()
+    });
+    let name = match lines.last() {
+        Some(last) if !header(last) => last.split('=').next().unwrap_or_default().trim(),
+        Some(_) | None => "",
+    };
+    [table, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+}
+
+fn network(checker: &Checker<'_>, raw: &RawConfig) -> Result<Network, Error> {
+    let RawConfig { network, token, .. } = raw;
+    let supply = &network.token_supply;
+    let token_supply = supply.get_ref().parse().map_err(|_| {
+        checker.error("network.token_supply", supply, "no number", "write up to 2^64-1 in quotation marks")
+    })?;
+    let depth = &network.below_max_depth;
+    if *depth.get_ref() == 0 {
+        return Err(checker.error("network.below_max_depth", depth, "0 is not allowed", "write 1 or more, usually 15"));
+    }
+    let hrp = &network.bech32_hrp;
+    // TIP-31, BIP-173: > the human-readable part contains US-ASCII characters; lower case is written
+    if !hrp.get_ref().bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+        return Err(checker.error("network.bech32_hrp", hrp, "not lower-case letters and digits", "write like \"tst\""));
+    }
+    let milestone_keys = milestone_keys(checker, network)?;
+    let threshold = &network.milestone_threshold;
+    let most = milestone_keys.len().max(1);
+    if *threshold.get_ref() == 0 || *threshold.get_ref() > most {
+        let fix = format!("write 1 to {most}: the number of keys that apply");
+        let problem = format!("{} is out of range", threshold.get_ref());
+        return Err(checker.error("network.milestone_threshold", threshold, problem, &fix));
+    }
+    Ok(Network {
+        params: ProtocolParameters {
+            version: PROTOCOL_VERSION,
+            network_name: checker.short_text("network.name", &network.name)?,
+            bech32_hrp: checker.short_text("network.bech32_hrp", hrp)?,
+            min_pow_score: network.min_pow_score,
+            below_max_depth: *depth.get_ref(),
+            rent: RentStructure {
+                v_byte_cost: network.v_byte_cost,
+                v_byte_factor_data: network.v_byte_factor_data,
+                v_byte_factor_key: network.v_byte_factor_key,
+            },
+            token_supply,
+        },
+        milestone_keys,
+        milestone_threshold: *threshold.get_ref(),
+        base_token: BaseToken {
+            name: token.name.clone(),
+            ticker_symbol: token.ticker_symbol.clone(),
+            unit: token.unit.clone(),
+            subunit: token.subunit.clone(),
+            decimals: token.decimals,
+            use_metric_prefix: token.use_metric_prefix,
+        },
+    })
+}
+
+fn milestone_keys(checker: &Checker<'_>, network: &RawNetwork) -> Result<Vec<MilestoneKey>, Error> {
+    let parse = |raw: &RawMilestoneKey| {
+        let key = &raw.public_key;
+        let fix = "write 64 hex digits, with or without 0x";
+        let digits = key.get_ref().strip_prefix("0x").unwrap_or(key.get_ref());
+        let public_key = hex::decode_array("public_key", &format!("0x{digits}")).map_err(|_| {
+            checker.error("network.milestone_keys.public_key", key, "not a 32-byte key", fix)
+        })?;
+        Ok(MilestoneKey { public_key, start: raw.start, end: raw.end })
+    };
+    network.milestone_keys.get_ref().iter().map(parse).collect()
+}

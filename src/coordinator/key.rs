@@ -1,0 +1,68 @@
+//! The signing key: made at the first start, kept in a file that only the node reads.
+
+use std::path::Path;
+
+use ed25519_zebra::{SigningKey, VerificationKey};
+
+use super::Error;
+use super::state::State;
+use crate::files;
+use crate::protocol::hex;
+use crate::protocol::id::MilestoneId;
+use crate::protocol::milestone::Signature;
+
+const FILE: &str = "coordinator.key";
+
+/// The secret key. Its `Debug` form shows the public one.
+pub(super) struct Key {
+    secret: SigningKey,
+    public: [u8; 32],
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Key").field(&hex::encode(&self.public)).finish()
+    }
+}
+
+impl Key {
+    pub(super) fn load(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE);
+        let wrong = |problem: String| Error::File { path: path.display().to_string(), problem };
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let seed = hex::decode_array::<32>("key", text.trim())
+            .map_err(|_| wrong("must hold 0x and 64 hex digits; restore it from a backup".into()))?;
+        Ok(Self::from_seed(seed))
+    }
+
+    fn from_seed(seed: [u8; 32]) -> Self {
+        let secret = SigningKey::from(seed);
+        Self { public: VerificationKey::from(&secret).into(), secret }
+    }
+
+    pub(super) fn sign(&self, message: MilestoneId) -> Signature {
+        Signature { public_key: self.public, signature: self.secret.sign(&message.0).into() }
+    }
+}
+
+/// The coordinator's public key. Makes key and state in `folder` when there is neither.
+///
+/// # Errors
+/// [`Error::File`] when one of the two is missing or damaged: a key without its state could sign a second
+/// milestone of one index.
+pub fn public_key(folder: &Path) -> Result<[u8; 32], Error> {
+    let path = folder.join(FILE);
+    if !path.exists() && !State::exists(folder) {
+        let wrong = |error: std::io::Error| Error::File {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        };
+        std::fs::create_dir_all(folder).map_err(wrong)?;
+        let seed: [u8; 32] = rand::random();
+        // The state last: a key alone, left by a power cut here, signed nothing and is replaced.
+        files::write_atomic(&path, format!("{}\n", hex::encode(&seed)).as_bytes(), 0o600).map_err(wrong)?;
+        State::create(folder)?;
+        tracing::info!("coordinator key made");
+    }
+    Ok(Key::load(folder)?.public)
+}

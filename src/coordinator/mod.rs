@@ -1,0 +1,180 @@
+//! The milestone issuer of a private network, on [`NodeHandle`].
+//!
+//! At each tick: parents from the tips, roots from the engine's white-flag walk, signature, state on disk,
+//! and only then the block enters the Tangle. A milestone that was signed but not confirmed when power
+//! failed is submitted again as it is: there are never two essences for one index.
+
+mod key;
+mod state;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::MissedTickBehavior;
+
+use crate::engine::{Verdict, checked};
+use crate::handle::{NodeHandle, Status, Unavailable};
+use crate::ledger::whiteflag::{self, Mutations, Question};
+use crate::protocol::block::{Block, Parents, Payload};
+use crate::protocol::id::BlockId;
+use crate::protocol::milestone::{Essence, Milestone};
+use key::Key;
+use state::State;
+
+pub use key::public_key;
+
+/// Why no milestone was issued, or none ever will be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the coordinator cannot be used.
+    #[error("{path}: {problem}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// The ledger is behind what this coordinator has signed.
+    #[error(
+        "milestone {signed} was signed, but the ledger ends at {confirmed}: bring back the data folder; \
+         signing again would fork the network"
+    )]
+    LedgerBehind {
+        /// Newest signed index.
+        signed: u32,
+        /// Newest confirmed index.
+        confirmed: u32,
+    },
+    /// The engine did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The walk gave no roots.
+    #[error(transparent)]
+    WhiteFlag(#[from] whiteflag::Error),
+    /// The node refused what this coordinator made.
+    #[error("own milestone refused: {0}")]
+    Refused(String),
+}
+
+/// Issues milestones with one key.
+#[derive(Debug)]
+pub struct Coordinator {
+    node: NodeHandle,
+    key: Key,
+    state: State,
+}
+
+impl Coordinator {
+    /// Reads key and state from `folder`; [`public_key`] must have made them.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn open(folder: &Path, node: NodeHandle) -> Result<Self, Error> {
+        Ok(Self { node, key: Key::load(folder)?, state: State::load(folder)? })
+    }
+
+    /// Issues a milestone every `interval` until it is dropped, or cannot go on without a risk of forking.
+    ///
+    /// # Errors
+    /// [`Error::LedgerBehind`] and [`Error::File`] are final; all others are logged and tried again.
+    pub async fn run(mut self, interval: Duration) -> Result<(), Error> {
+        self.resume().await?;
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.issue().await {
+                Ok(()) => {}
+                Err(error @ (Error::File { .. } | Error::LedgerBehind { .. })) => return Err(error),
+                Err(error @ (Error::Unavailable(_) | Error::WhiteFlag(_) | Error::Refused(_))) => {
+                    tracing::warn!(%error, "no milestone issued");
+                }
+            }
+        }
+    }
+
+    /// Brings state and ledger together after a restart.
+    async fn resume(&mut self) -> Result<(), Error> {
+        let status = self.node.status_now();
+        let (signed, confirmed) = (self.state.index, status.confirmed.index.0);
+        if signed > confirmed + 1 {
+            return Err(Error::LedgerBehind { signed, confirmed });
+        }
+        if signed == confirmed + 1 {
+            tracing::info!(index = signed, "submitting the signed milestone again");
+            let bytes = Arc::<[u8]>::from(self.state.block()?);
+            return self.submit(bytes).await;
+        }
+        Ok(())
+    }
+
+    async fn issue(&mut self) -> Result<(), Error> {
+        let status = self.node.status_now();
+        if self.state.index > status.confirmed.index.0 {
+            // Signed, but the engine was not available then.
+            return self.resume().await;
+        }
+        let question = self.question(&status).await?;
+        let roots = self.node.white_flag(question.clone()).await??;
+        let block = self.sign(&question, &roots)?;
+        let bytes = Arc::<[u8]>::from(block.pack());
+        self.state.save(question.index, &bytes)?;
+        self.submit(bytes).await
+    }
+
+    /// The next milestone before it is signed: last milestone block and tips as parents.
+    async fn question(&self, status: &Status) -> Result<Question, Error> {
+        let mut parents = vec![status.confirmed_block];
+        parents.extend(self.node.tips().await?);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        Ok(Question {
+            index: status.confirmed.index.next(),
+            // TIP-29: > the timestamp MUST be larger than that of the previous milestone
+            timestamp: now.max(status.confirmed.timestamp.saturating_add(1)),
+            parents: Parents::from_unsorted(parents).map_err(|error| Error::Refused(error.to_string()))?,
+            previous: status.confirmed.id,
+        })
+    }
+
+    fn sign(&self, question: &Question, roots: &Mutations) -> Result<Block, Error> {
+        let protocol_version = self.node.facts.network.params.version;
+        let essence = Essence {
+            index: question.index,
+            timestamp: question.timestamp,
+            protocol_version,
+            previous: question.previous,
+            parents: question.parents.clone(),
+            inclusion_merkle_root: roots.inclusion_merkle_root,
+            applied_merkle_root: roots.applied_merkle_root,
+            metadata: Vec::new(),
+        };
+        let signature = self.key.sign(essence.id());
+        let milestone =
+            Milestone::new(essence, vec![signature]).map_err(|error| Error::Refused(error.to_string()))?;
+        Ok(Block {
+            protocol_version,
+            parents: question.parents.clone(),
+            payload: Some(Payload::Milestone(Box::new(milestone))),
+            nonce: 0,
+        })
+    }
+
+    /// Hands a milestone block to the node; it is confirmed and durable when this returns.
+    async fn submit(&self, bytes: Arc<[u8]>) -> Result<(), Error> {
+        let checked = checked::check(&self.node.facts.network, bytes)
+            .map_err(|error| Error::Refused(error.to_string()))?;
+        if checked.milestone.is_none() {
+            return Err(Error::Refused("the network's milestone keys do not include this coordinator's".into()));
+        }
+        match self.node.submit(checked).await? {
+            Verdict::Accepted { .. } => Ok(()),
+            Verdict::Rejected { parent, state } => Err(refused(parent, state)),
+        }
+    }
+}
+
+fn refused(parent: BlockId, state: crate::tangle::ParentState) -> Error {
+    Error::Refused(format!("parent {parent}: {state:?}"))
+}

@@ -1,0 +1,84 @@
+//! The stateless rules of a block, checked once: the type is the proof.
+
+use std::sync::Arc;
+
+use super::Network;
+use crate::pow;
+use crate::protocol::block::{self, Block};
+use crate::protocol::id::BlockId;
+use crate::protocol::milestone::Milestone;
+
+/// A block that satisfies every rule that needs no other block.
+#[derive(Debug, Clone)]
+pub struct CheckedBlock {
+    /// BLAKE2b-256 of `bytes`.
+    pub id: BlockId,
+    /// Binary form, as it came or as it was packed.
+    pub bytes: Arc<[u8]>,
+    /// Parsed form.
+    pub block: Block,
+    /// Its payload when that is a milestone of this network; a milestone payload that is not stays an
+    /// ordinary block (HORNET stores it, and others may reference it).
+    pub milestone: Option<Milestone>,
+}
+
+/// Why a block is refused without looking at any other.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Not a block.
+    #[error(transparent)]
+    Syntax(#[from] crate::protocol::Error),
+    /// Made for another protocol version.
+    #[error("protocolVersion: {found} is not the network's version {expected}")]
+    Version {
+        /// The block's.
+        found: u8,
+        /// The network's.
+        expected: u8,
+    },
+    /// Too little proof of work.
+    #[error("nonce: proof-of-work score {score:.2} is below the network's minimum {minimum}")]
+    Score {
+        /// Score of the block.
+        score: f64,
+        /// The network's parameter.
+        minimum: u32,
+    },
+    /// A milestone payload needs no proof of work and must have none.
+    #[error("nonce: must be 0 in a block with a milestone payload")]
+    MilestoneNonce,
+}
+
+/// Checks bytes from outside. O(bytes) and one Curl hash, plus a signature check per milestone signature.
+///
+/// # Errors
+/// [`Refusal`], worded for the sender.
+pub fn check(network: &Network, bytes: Arc<[u8]>) -> Result<CheckedBlock, Refusal> {
+    let block = Block::parse(&bytes)?;
+    check_parsed(network, bytes, block)
+}
+
+/// As [`check`], for a block that was parsed or built here; `bytes` is its binary form.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn check_parsed(network: &Network, bytes: Arc<[u8]>, block: Block) -> Result<CheckedBlock, Refusal> {
+    let expected = network.params.version;
+    if block.protocol_version != expected {
+        return Err(Refusal::Version { found: block.protocol_version, expected });
+    }
+    match block.milestone() {
+        // HORNET: > nonce must be 0, no proof-of-work check at all
+        Some(_) if block.nonce != 0 => return Err(Refusal::MilestoneNonce),
+        Some(_) => {}
+        None => {
+            let minimum = network.params.min_pow_score;
+            if !pow::is_sufficient(&bytes, minimum) {
+                return Err(Refusal::Score { score: pow::score(&bytes).unwrap_or_default(), minimum });
+            }
+        }
+    }
+    let milestone =
+        block.milestone().filter(|payload| network.authority.check(&block, payload).is_ok()).cloned();
+    Ok(CheckedBlock { id: block::id_of(&bytes), bytes, block, milestone })
+}

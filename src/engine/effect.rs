@@ -1,0 +1,35 @@
+//! What the engine asks its executor to do, in the order given.
+
+use std::sync::Arc;
+
+use crate::ledger::Referenced;
+use crate::ledger::view::MilestoneStamp;
+use crate::protocol::id::BlockId;
+use crate::protocol::milestone::Milestone;
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Keep a new block. Durable with the next commit, or by the journal when a client waits for it.
+    Store {
+        /// Its id.
+        id: BlockId,
+        /// Its binary form.
+        bytes: Arc<[u8]>,
+    },
+    /// Make a confirmed milestone and all blocks stored before it durable, at once or not at all.
+    Commit(Box<Confirmation>),
+}
+
+/// A milestone whose cone was walked and whose roots agree.
+#[derive(Debug, Clone)]
+pub struct Confirmation {
+    /// The block that carried it here.
+    pub block_id: BlockId,
+    /// Its payload.
+    pub milestone: Milestone,
+    /// Id, index and time.
+    pub stamp: MilestoneStamp,
+    /// Newly referenced blocks in white-flag order.
+    pub referenced: Vec<Referenced>,
+}

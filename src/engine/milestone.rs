@@ -1,0 +1,125 @@
+//! Confirmation: the next milestone, once solid, is walked, compared and committed.
+
+use super::effect::{Confirmation, Effect};
+use super::{Engine, Pending};
+use crate::ledger::view::{MilestoneStamp, ViewError};
+use crate::ledger::whiteflag::{self, Mutations, Question};
+use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::milestone::Milestone;
+use crate::tangle::view::TangleView;
+
+/// Why this node stopped confirming: it would have to guess to go on. It keeps serving, unhealthy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The cone gives other roots than the milestone names.
+    #[error("milestone {index}: the {root} Merkle root of its cone differs from the signed one")]
+    Root {
+        /// The milestone.
+        index: MilestoneIndex,
+        /// Which root.
+        root: &'static str,
+    },
+    /// The chain of milestones does not hold.
+    #[error("milestone {index}: {problem}")]
+    Chain {
+        /// The milestone.
+        index: MilestoneIndex,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The coordinator signed two different milestones for one index.
+    #[error("milestone {index}: two different ones are validly signed")]
+    Fork {
+        /// The index.
+        index: MilestoneIndex,
+    },
+}
+
+impl Engine {
+    /// Remembers a validly signed milestone until it can be confirmed.
+    pub(super) fn note_milestone(&mut self, block_id: BlockId, milestone: Milestone, stamp: MilestoneStamp) {
+        if stamp.index <= self.confirmed.index {
+            let forked = stamp.index == self.confirmed.index && stamp.id != self.confirmed.id;
+            if forked {
+                self.halted.get_or_insert(Halt::Fork { index: stamp.index });
+            }
+            return;
+        }
+        if let Some(known) = self.pending.get(&stamp.index) {
+            if known.milestone.essence != milestone.essence {
+                self.halted.get_or_insert(Halt::Fork { index: stamp.index });
+            }
+            return;
+        }
+        if stamp.index > self.latest.index {
+            self.latest = stamp;
+        }
+        self.pending.insert(stamp.index, Pending { block_id, milestone });
+    }
+
+    /// Confirms as many milestones as are solid, one after the other.
+    pub(super) fn confirm_ready(&mut self, view: &impl TangleView) -> Result<(), ViewError> {
+        while self.halted.is_none() {
+            let next = self.confirmed.index.next();
+            let Some(pending) = self.pending.get(&next) else { return Ok(()) };
+            let parents = pending.milestone.essence.parents.as_slice();
+            if !self.tangle.all_solid(view, parents)? {
+                return Ok(());
+            }
+            let Some(pending) = self.pending.remove(&next) else { return Ok(()) };
+            match self.confirm(view, pending)? {
+                Ok(()) => {}
+                Err(halt) => self.halted = Some(halt),
+            }
+        }
+        Ok(())
+    }
+
+    fn confirm(&mut self, view: &impl TangleView, pending: Pending) -> Result<Result<(), Halt>, ViewError> {
+        let Pending { block_id, milestone } = pending;
+        let essence = &milestone.essence;
+        let index = essence.index;
+        let question = Question {
+            index,
+            timestamp: essence.timestamp,
+            parents: essence.parents.clone(),
+            previous: essence.previous,
+        };
+        let mutations = match self.white_flag(view, &question) {
+            Ok(mutations) => mutations,
+            Err(whiteflag::Error::View(error)) => return Err(error),
+            Err(error @ (whiteflag::Error::Missing(_) | whiteflag::Error::Previous { .. })) => {
+                return Ok(Err(Halt::Chain { index, problem: error.to_string() }));
+            }
+        };
+        // TIP-29 §Semantic validation: > the roots MUST match those of the newly referenced blocks
+        if mutations.inclusion_merkle_root != essence.inclusion_merkle_root {
+            return Ok(Err(Halt::Root { index, root: "inclusion" }));
+        }
+        if mutations.applied_merkle_root != essence.applied_merkle_root {
+            return Ok(Err(Halt::Root { index, root: "applied" }));
+        }
+        let Mutations { referenced, .. } = mutations;
+        self.tangle.confirm(view, index, referenced.iter().map(|block| block.id))?;
+        let stamp = MilestoneStamp { id: essence.id(), index, timestamp: essence.timestamp };
+        self.confirmed = stamp;
+        self.effects.push_back(Effect::Commit(Box::new(Confirmation { block_id, milestone, stamp, referenced })));
+        Ok(Ok(()))
+    }
+
+    /// Walks the cone of a milestone to be. O(cone).
+    ///
+    /// # Errors
+    /// As [`whiteflag::apply`]; [`whiteflag::Error::Previous`] when `question` is not the next milestone.
+    pub fn white_flag(
+        &self,
+        view: &impl TangleView,
+        question: &Question,
+    ) -> Result<Mutations, whiteflag::Error> {
+        if question.index != self.confirmed.index.next() {
+            let problem = "is not the milestone after the confirmed one";
+            return Err(whiteflag::Error::Previous { previous: question.previous, problem });
+        }
+        whiteflag::apply(&self.tangle.cone_view(view), question, self.network.genesis)
+    }
+}

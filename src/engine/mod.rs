@@ -1,0 +1,206 @@
+//! The one owner of Tangle and confirmation: blocks in, effects out.
+//!
+//! Sans-IO (layer L2): time and randomness are arguments, reads go through [`TangleView`], everything to be
+//! done is queued as an [`Effect`] for the executor, in order.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod checked;
+pub mod effect;
+mod milestone;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::ledger::authority::Authority;
+use crate::ledger::view::{MilestoneStamp, ViewError};
+use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::milestone::Milestone;
+use crate::protocol::params::ProtocolParameters;
+use crate::tangle::view::TangleView;
+use crate::tangle::{Inserted, Outlook, ParentState, Tangle};
+use checked::CheckedBlock;
+use effect::Effect;
+
+pub use milestone::Halt;
+
+/// Tips handed out at once, as HORNET's tip selection does.
+pub const TIPS_PER_SELECTION: usize = 4;
+
+/// Milestones a node may lag behind and still count as almost synced.
+const ALMOST_SYNCED: u32 = 2;
+
+/// Where a block came from, which decides the rules it must pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A client of this node: its parents must be known, solid and above the maximum depth.
+    Local,
+    /// This node's own store or journal, read at start: already acknowledged.
+    Replayed,
+}
+
+/// Answer to a submitted block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is part of the Tangle now; `known` when it was before.
+    Accepted {
+        /// It was there already.
+        known: bool,
+    },
+    /// A client's block on unfit parents; nothing was stored.
+    Rejected {
+        /// The parent.
+        parent: BlockId,
+        /// Why it may not be approved.
+        state: ParentState,
+    },
+}
+
+/// A milestone that waits for its cone or for its predecessors.
+#[derive(Debug, Clone)]
+struct Pending {
+    block_id: BlockId,
+    milestone: Milestone,
+}
+
+/// Network constants that the engine works under.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Protocol parameters.
+    pub params: ProtocolParameters,
+    /// Milestone keys.
+    pub authority: Authority,
+    /// Index the network started at.
+    pub genesis: MilestoneIndex,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    network: Network,
+    tangle: Tangle,
+    confirmed: MilestoneStamp,
+    latest: MilestoneStamp,
+    pending: BTreeMap<MilestoneIndex, Pending>,
+    halted: Option<Halt>,
+    effects: VecDeque<Effect>,
+}
+
+impl Engine {
+    /// An engine at a confirmed milestone; the genesis of a network when nothing was confirmed yet.
+    pub fn new(network: Network, confirmed: MilestoneStamp) -> Self {
+        // TIP-35: the genesis has one solid entry point, the zero block.
+        let entry_points = HashMap::from([(BlockId::ZERO, network.genesis)]);
+        let tangle = Tangle::new(entry_points, network.params.below_max_depth);
+        Self {
+            network,
+            tangle,
+            confirmed,
+            latest: confirmed,
+            pending: BTreeMap::new(),
+            halted: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes a block that passed the stateless rules, and confirms what became confirmable.
+    ///
+    /// # Errors
+    /// [`ViewError`]: the store cannot be read; the node must stop.
+    pub fn submit(
+        &mut self,
+        view: &impl TangleView,
+        block: CheckedBlock,
+        origin: Origin,
+        now_ms: u64,
+    ) -> Result<Verdict, ViewError> {
+        if origin == Origin::Local
+            && let Some(verdict) = self.refuse_parents(view, &block)?
+        {
+            return Ok(verdict);
+        }
+        let CheckedBlock { id, bytes, block, milestone } = block;
+        let stamp = milestone.as_ref().map(|milestone| MilestoneStamp {
+            id: milestone.essence.id(),
+            index: milestone.essence.index,
+            timestamp: milestone.essence.timestamp,
+        });
+        let Inserted::New { solid, missing: _ } = self.tangle.insert(view, id, block.parents, stamp)? else {
+            return Ok(Verdict::Accepted { known: true });
+        };
+        let known = view.stored(&id)?.is_some();
+        if !known {
+            self.effects.push_back(Effect::Store { id, bytes });
+        }
+        if let (Some(milestone), Some(stamp)) = (milestone, stamp) {
+            self.note_milestone(id, milestone, stamp);
+        }
+        for newly in solid {
+            self.tangle.offer_tip(newly, self.confirmed.index, now_ms);
+        }
+        self.confirm_ready(view)?;
+        Ok(Verdict::Accepted { known })
+    }
+
+    /// HORNET's rules for a block that the node itself sends out.
+    fn refuse_parents(
+        &self,
+        view: &impl TangleView,
+        block: &CheckedBlock,
+    ) -> Result<Option<Verdict>, ViewError> {
+        for parent in block.block.parents.as_slice() {
+            match self.tangle.parent_state(view, parent, self.confirmed.index)? {
+                ParentState::Good => {}
+                state @ (ParentState::Unknown | ParentState::NotSolid | ParentState::BelowMaxDepth) => {
+                    return Ok(Some(Verdict::Rejected { parent: *parent, state }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Parents for a new block: 1 to 4 ids, none when the node is not synced enough to know any.
+    pub fn select_tips(&mut self, now_ms: u64, random: &mut dyn FnMut(usize) -> usize) -> Vec<BlockId> {
+        if !self.is_almost_synced() {
+            return Vec::new();
+        }
+        self.tangle.expire_tips(now_ms);
+        let mut tips = self.tangle.select_tips(TIPS_PER_SELECTION, random);
+        tips.sort_unstable();
+        tips
+    }
+
+    /// What is known of a block that no milestone references yet.
+    pub fn outlook(&self, id: &BlockId) -> Option<Outlook> {
+        self.tangle.outlook(id, self.confirmed.index)
+    }
+
+    /// The newest confirmed milestone; index 0 before the first.
+    pub fn confirmed(&self) -> MilestoneStamp {
+        self.confirmed
+    }
+
+    /// The newest milestone known.
+    pub fn latest(&self) -> MilestoneStamp {
+        self.latest
+    }
+
+    /// Why confirmation stopped for good, if it did.
+    pub fn halted(&self) -> Option<&Halt> {
+        self.halted.as_ref()
+    }
+
+    /// Blocks held in memory.
+    pub fn blocks_in_memory(&self) -> usize {
+        self.tangle.len()
+    }
+
+    /// HORNET: > CMI >= LMI - 2
+    pub fn is_almost_synced(&self) -> bool {
+        self.confirmed.index.0 + ALMOST_SYNCED >= self.latest.index.0 && self.latest.index != self.network.genesis
+    }
+}

@@ -1,0 +1,191 @@
+//! What ports (REST and others) hold of the node: reads, the watched status, and a bounded way in.
+//!
+//! A request never waits in a queue that is full: the port is told and answers 503.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::BaseToken;
+use crate::engine::checked::CheckedBlock;
+use crate::engine::{Network, Verdict};
+use crate::ledger::view::MilestoneStamp;
+use crate::ledger::whiteflag::{self, Mutations, Question};
+use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::store::Reader;
+use crate::tangle::Outlook;
+
+/// Requests that may wait for the engine; each holds at most one block (32 KiB), so 1 MiB.
+pub const REQUESTS: usize = 32;
+
+/// Seconds after which the newest milestone is too old for a healthy node (HORNET).
+const HEALTHY_MILESTONE_AGE_S: u64 = 300;
+
+/// Something only the engine can do. Each carries where the answer goes.
+#[derive(Debug)]
+pub enum Request {
+    /// Take a client's block; answered when it is durable.
+    Submit {
+        /// The block.
+        block: Box<CheckedBlock>,
+        /// Verdict.
+        reply: oneshot::Sender<Verdict>,
+    },
+    /// Choose parents; answered with none when the node is not synced.
+    Tips {
+        /// 0 to 4 ids, ascending.
+        reply: oneshot::Sender<Vec<BlockId>>,
+    },
+    /// Look at a block that no milestone references.
+    Outlook {
+        /// The block.
+        id: BlockId,
+        /// `None` when it is not in memory.
+        reply: oneshot::Sender<Option<Outlook>>,
+    },
+    /// Walk the cone of the next milestone.
+    WhiteFlag {
+        /// The milestone to be.
+        question: Question,
+        /// Its roots.
+        reply: oneshot::Sender<Result<Mutations, whiteflag::Error>>,
+    },
+}
+
+/// The node as it is now; a new value at each change.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Newest milestone known; index 0 before the first.
+    pub latest: MilestoneStamp,
+    /// Newest milestone confirmed.
+    pub confirmed: MilestoneStamp,
+    /// Block that carried it; the zero block before the first.
+    pub confirmed_block: BlockId,
+    /// Newest index whose data are gone.
+    pub pruning_index: MilestoneIndex,
+    /// CMI is at most 2 behind LMI.
+    pub almost_synced: bool,
+    /// Why confirmation stopped for good.
+    pub halted: Option<String>,
+    /// Connected peers.
+    pub peers: usize,
+    /// Rates between the last two milestones.
+    pub rates: Rates,
+}
+
+/// TIP-25 `metrics` of the info route.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    /// New blocks a second.
+    pub blocks_per_second: f64,
+    /// Newly referenced blocks a second.
+    pub referenced_blocks_per_second: f64,
+    /// Referenced per new block, in percent.
+    pub referenced_rate: f64,
+}
+
+/// The engine is busy or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Its queue is full.
+    #[error("the node is busy")]
+    Busy,
+    /// It stopped.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// What does not change while a node runs.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Network constants.
+    pub network: Network,
+    /// How amounts are shown.
+    pub base_token: BaseToken,
+    /// A node without peers is unhealthy.
+    pub require_peers: bool,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct NodeHandle {
+    /// Reads.
+    pub reader: Reader,
+    /// Newest status.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// Constants.
+    pub facts: Arc<Facts>,
+    requests: mpsc::Sender<Request>,
+}
+
+impl NodeHandle {
+    /// Joins the parts; the other end of `requests` is the engine's.
+    pub fn new(
+        reader: Reader,
+        status: watch::Receiver<Arc<Status>>,
+        facts: Arc<Facts>,
+        requests: mpsc::Sender<Request>,
+    ) -> Self {
+        Self { reader, status, facts, requests }
+    }
+
+    /// The status of this moment.
+    pub fn status_now(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    /// Whether clients should use this node: almost synced, not halted, with peers unless it may be alone,
+    /// and the newest milestone not older than five minutes (HORNET).
+    pub fn is_healthy(&self, unix_seconds: u64) -> bool {
+        let status = self.status_now();
+        let age = unix_seconds.saturating_sub(u64::from(status.latest.timestamp));
+        status.almost_synced
+            && status.halted.is_none()
+            && (status.peers > 0 || !self.facts.require_peers)
+            && age < HEALTHY_MILESTONE_AGE_S
+    }
+
+    /// Hands a client's block to the engine.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn submit(&self, block: CheckedBlock) -> Result<Verdict, Unavailable> {
+        self.ask(|reply| Request::Submit { block: Box::new(block), reply }).await
+    }
+
+    /// Parents for a new block.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn tips(&self) -> Result<Vec<BlockId>, Unavailable> {
+        self.ask(|reply| Request::Tips { reply }).await
+    }
+
+    /// What memory knows of a block.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn outlook(&self, id: BlockId) -> Result<Option<Outlook>, Unavailable> {
+        self.ask(|reply| Request::Outlook { id, reply }).await
+    }
+
+    /// Roots of the next milestone.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn white_flag(
+        &self,
+        question: Question,
+    ) -> Result<Result<Mutations, whiteflag::Error>, Unavailable> {
+        self.ask(|reply| Request::WhiteFlag { question, reply }).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(request(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Unavailable::Busy,
+            mpsc::error::TrySendError::Closed(_) => Unavailable::Stopping,
+        })?;
+        answer.await.map_err(|_| Unavailable::Stopping)
+    }
+}

@@ -1,0 +1,42 @@
+//! The reads that the white-flag walk needs, as a trait its callers implement.
+
+use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+
+/// What the walk must know of one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConeBlock {
+    /// Referenced by an earlier milestone, or a solid entry point: the walk does not enter it.
+    Referenced,
+    /// Not referenced yet.
+    Unreferenced {
+        /// Its parents, ascending.
+        parents: Vec<BlockId>,
+        /// The milestone it carries, when that is validly signed.
+        milestone: Option<MilestoneStamp>,
+    },
+}
+
+/// What a later milestone checks of the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MilestoneStamp {
+    /// Identifier.
+    pub id: MilestoneId,
+    /// Index.
+    pub index: MilestoneIndex,
+    /// Unix seconds.
+    pub timestamp: u32,
+}
+
+/// A read of the store failed. Never a property of a block: the node must stop, not guess.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("store: {0}")]
+pub struct ViewError(pub String);
+
+/// Reads of the Tangle as it is before the milestone.
+pub trait ConeView {
+    /// The block, or `None` when it is not known.
+    ///
+    /// # Errors
+    /// [`ViewError`] when the store cannot be read.
+    fn cone_block(&self, id: &BlockId) -> Result<Option<ConeBlock>, ViewError>;
+}

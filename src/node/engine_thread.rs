@@ -1,0 +1,205 @@
+//! Drives the engine: takes what is queued, performs the effects on the store, answers when they are
+//! durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::recheck;
+use crate::engine::effect::{Confirmation, Effect};
+use crate::engine::{Engine, Origin, Verdict};
+use crate::handle::{Facts, Rates, Request, Status};
+use crate::ledger::view::MilestoneStamp;
+use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::store::{Reader, Recovered, Store};
+
+/// Requests answered with one fsync of the journal.
+const BATCH: usize = 64;
+
+/// How often an idle engine shows that it is alive.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Turns of the engine's loop: it stands still only when the engine does.
+pub(super) type Progress = Arc<AtomicU64>;
+
+/// The engine with everything it drives.
+pub(super) struct EngineThread {
+    engine: Engine,
+    store: Store,
+    reader: Reader,
+    started: Instant,
+    confirmed_block: BlockId,
+    pruning_index: MilestoneIndex,
+    /// Since the last milestone.
+    new_blocks: u32,
+    last_milestone: Option<Instant>,
+    rates: Rates,
+}
+
+impl EngineThread {
+    /// An engine at the store's newest milestone, with its unreferenced blocks replayed.
+    pub(super) fn new(facts: Arc<Facts>, store: Store, recovered: Recovered) -> anyhow::Result<Self> {
+        let genesis =
+            MilestoneStamp { id: MilestoneId::ZERO, index: facts.network.genesis, timestamp: 0 };
+        let confirmed = recovered.confirmed.as_ref().map_or(genesis, |milestone| milestone.stamp());
+        let confirmed_block = recovered.confirmed.as_ref().map_or(BlockId::ZERO, |found| found.block_id);
+        let mut this = Self {
+            engine: Engine::new(facts.network.clone(), confirmed),
+            reader: store.reader(),
+            pruning_index: store.pruning_index()?,
+            store,
+            started: Instant::now(),
+            confirmed_block,
+            new_blocks: 0,
+            last_milestone: None,
+            rates: Rates::default(),
+        };
+        let (unreferenced, journal) = (recovered.unreferenced.len(), recovered.journal.len());
+        for bytes in recovered.unreferenced.into_iter().chain(recovered.journal) {
+            if let Some(block) = recheck(&facts.network, bytes) {
+                this.engine.submit(&this.reader, block, Origin::Replayed, 0)?;
+                // The journal holds these blocks already, and keeps them until the next commit.
+                this.perform(false)?;
+            }
+        }
+        tracing::info!(confirmed = confirmed.index.0, unreferenced, journal, "store opened");
+        Ok(this)
+    }
+
+    /// Runs on a thread of its own until the queue is closed and empty.
+    pub(super) fn spawn(
+        mut self,
+        status: watch::Sender<Arc<Status>>,
+        mut queue: mpsc::Receiver<Request>,
+    ) -> anyhow::Result<(oneshot::Receiver<anyhow::Result<()>>, Progress)> {
+        let progress = Progress::default();
+        let turns = progress.clone();
+        let (done, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let run = move || {
+            let result = self.run(&runtime, &status, &mut queue, &turns);
+            // Nobody may wait for it any more.
+            let _ = done.send(result);
+        };
+        std::thread::Builder::new().name("engine".into()).spawn(run).context("starting the engine")?;
+        Ok((ended, progress))
+    }
+
+    fn run(
+        &mut self,
+        runtime: &tokio::runtime::Handle,
+        status: &watch::Sender<Arc<Status>>,
+        queue: &mut mpsc::Receiver<Request>,
+        turns: &AtomicU64,
+    ) -> anyhow::Result<()> {
+        loop {
+            turns.fetch_add(1, Ordering::Relaxed);
+            let mut batch = Vec::with_capacity(BATCH);
+            let received = runtime.block_on(async {
+                tokio::time::timeout(IDLE, queue.recv_many(&mut batch, BATCH)).await
+            });
+            match received {
+                Ok(0) => return Ok(()),
+                Ok(_) => self.turn(batch, status)?,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// One batch: every block in, one fsync, the status, then the answers.
+    fn turn(&mut self, batch: Vec<Request>, status: &watch::Sender<Arc<Status>>) -> anyhow::Result<()> {
+        let mut verdicts = Vec::new();
+        for request in batch {
+            match request {
+                Request::Submit { block, reply } => verdicts.push((self.submit(*block)?, reply)),
+                // A client that went away needs no answer.
+                Request::Tips { reply } => {
+                    let mut random = |bound| rand::random_range(0..bound);
+                    let _ = reply.send(self.engine.select_tips(self.now_ms(), &mut random));
+                }
+                Request::Outlook { id, reply } => {
+                    let _ = reply.send(self.engine.outlook(&id));
+                }
+                Request::WhiteFlag { question, reply } => {
+                    let _ = reply.send(self.engine.white_flag(&self.reader, &question));
+                }
+            }
+        }
+        if !verdicts.is_empty() {
+            self.store.sync_journal()?;
+            status.send_replace(self.status());
+            for (verdict, reply) in verdicts {
+                let _ = reply.send(verdict);
+            }
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, block: crate::engine::checked::CheckedBlock) -> anyhow::Result<Verdict> {
+        let now_ms = self.now_ms();
+        let verdict = self.engine.submit(&self.reader, block, Origin::Local, now_ms)?;
+        self.perform(true)?;
+        Ok(verdict)
+    }
+
+    /// Performs what the engine asked for. `journal` is false for blocks that the journal holds already.
+    fn perform(&mut self, journal: bool) -> anyhow::Result<()> {
+        while let Some(effect) = self.engine.poll() {
+            match effect {
+                Effect::Store { id, bytes } => {
+                    self.store.put_block(&id, &bytes, journal)?;
+                    self.new_blocks += 1;
+                }
+                Effect::Commit(confirmation) => self.commit(&confirmation)?,
+            }
+        }
+        if let Some(halt) = self.engine.halted() {
+            tracing::error!(%halt, "confirmation stopped");
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, confirmation: &Confirmation) -> anyhow::Result<()> {
+        self.store.commit(confirmation)?;
+        self.confirmed_block = confirmation.block_id;
+        self.pruning_index = self.store.pruning_index()?;
+        let now = Instant::now();
+        if let Some(before) = self.last_milestone.replace(now) {
+            let seconds = now.duration_since(before).as_secs_f64().max(0.001);
+            let (new, referenced) = (f64::from(self.new_blocks), confirmation.referenced.len() as f64);
+            self.rates = Rates {
+                blocks_per_second: new / seconds,
+                referenced_blocks_per_second: referenced / seconds,
+                referenced_rate: if new > 0.0 { 100.0 * referenced / new } else { 0.0 },
+            };
+        }
+        self.new_blocks = 0;
+        tracing::info!(
+            index = confirmation.stamp.index.0,
+            blocks = confirmation.referenced.len(),
+            in_memory = self.engine.blocks_in_memory(),
+            "milestone confirmed"
+        );
+        Ok(())
+    }
+
+    pub(super) fn status(&self) -> Arc<Status> {
+        Arc::new(Status {
+            latest: self.engine.latest(),
+            confirmed: self.engine.confirmed(),
+            confirmed_block: self.confirmed_block,
+            pruning_index: self.pruning_index,
+            almost_synced: self.engine.is_almost_synced(),
+            halted: self.engine.halted().map(ToString::to_string),
+            peers: 0,
+            rates: self.rates,
+        })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

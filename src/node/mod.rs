@@ -1,0 +1,179 @@
+//! The node process: build, run, stop.
+//!
+//! Threads: one engine thread (sole writer of the store), tokio's for the ports. Stop in order: ports stop
+//! accepting, the engine finishes what is queued and makes it durable, the store closes.
+
+mod engine_thread;
+mod supervised;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Config;
+use crate::coordinator::{self, Coordinator};
+use crate::engine::{Network, checked};
+use crate::handle::{Facts, NodeHandle, REQUESTS};
+use crate::ledger::authority::{Authority, KeyRange};
+use crate::mining::Miner;
+use crate::protocol::id::MilestoneIndex;
+use crate::rest;
+use crate::store::{Limits, Store};
+use engine_thread::EngineThread;
+
+/// Blocking threads: reads of the store and proof of work.
+const BLOCKING_THREADS: usize = 32;
+
+/// Runs a node on `data` until it is told to stop by SIGTERM or SIGINT.
+///
+/// `supervised` makes it report to the process that started it, on standard output.
+///
+/// # Errors
+/// Everything that keeps a node from starting or going on.
+pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("node")
+        .build()
+        .context("starting the runtime")?;
+    let result = runtime.block_on(serve(config, data, supervised));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    result
+}
+
+async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {
+    let identity = data.join("identity");
+    let own_key = match config.coordinator.enabled {
+        true => Some(coordinator::public_key(&identity)?),
+        false => None,
+    };
+    let facts = Arc::new(Facts {
+        network: network(config, own_key),
+        base_token: config.network.base_token.clone(),
+        require_peers: config.require_peers,
+    });
+    let limits = Limits {
+        keep_milestones: config.storage.keep_milestones.get(),
+        cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),
+    };
+    let params = &facts.network.params;
+    let replay = u32::from(params.below_max_depth) + 5;
+    let (store, recovered) = Store::open(&data.join("store"), &params.network_name, limits, replay)?;
+    // Bound before anything runs: an address that is taken ends the start at once.
+    let listener = TcpListener::bind(config.rest_bind)
+        .await
+        .with_context(|| format!("rest.bind: listening on {}", config.rest_bind))?;
+
+    let reader = store.reader();
+    let (requests, queue) = mpsc::channel(REQUESTS);
+    let engine = EngineThread::new(facts.clone(), store, recovered)?;
+    let (status, watched) = watch::channel(engine.status());
+    let node = NodeHandle::new(reader, watched, facts, requests);
+    let (engine_done, progress) = engine.spawn(status, queue)?;
+    if supervised {
+        supervised::report(progress, node.clone())?;
+    }
+    let status = node.status_now();
+    tracing::info!(
+        network = %node.facts.network.params.network_name,
+        confirmed = status.confirmed.index.0,
+        rest = %listener.local_addr()?,
+        "node started"
+    );
+    run_ports(config, &identity, listener, node, engine_done).await
+}
+
+/// Serves until a signal, the end of the engine, or the end of the coordinator.
+async fn run_ports(
+    config: &Config,
+    identity: &Path,
+    listener: TcpListener,
+    node: NodeHandle,
+    mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let miner = config.pow.enabled.then(|| Miner::new(config.pow.workers.get()));
+    let mut rest_stop = stopping.clone();
+    let rest = tokio::spawn(rest::serve(listener, node.clone(), miner, async move {
+        // A closed channel is a stop too.
+        let _ = rest_stop.wait_for(|stop| *stop).await;
+    }));
+    let coordinator = match config.coordinator.enabled {
+        true => {
+            let interval = Duration::from_secs(u64::from(config.coordinator.interval_s.get()));
+            let coordinator = Coordinator::open(identity, node.clone())?;
+            tokio::spawn(coordinator.run(interval))
+        }
+        false => tokio::spawn(std::future::pending()),
+    };
+    drop(node);
+    let abort = coordinator.abort_handle();
+    let ended = tokio::select! {
+        signal = signalled() => signal,
+        ended = &mut engine_done => return ended.context("the engine's thread panicked")?,
+        ended = coordinator => match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(anyhow::Error::new(error).context("the coordinator panicked")),
+        },
+    };
+    tracing::info!("stopping");
+    abort.abort();
+    stop.send_replace(true);
+    // The ports hold the engine's queue; when the last of them is gone, the engine settles and ends.
+    rest.await.context("the REST port panicked")?;
+    engine_done.await.context("the engine's thread panicked")??;
+    tracing::info!("stopped");
+    ended
+}
+
+async fn signalled() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The network of a configuration; a founder's own key counts when no other is named.
+fn network(config: &Config, own_key: Option<[u8; 32]>) -> Network {
+    let range = |public_key, start, end| KeyRange {
+        public_key,
+        start: MilestoneIndex(start),
+        end: MilestoneIndex(end),
+    };
+    let mut keys = config
+        .network
+        .milestone_keys
+        .iter()
+        .map(|key| range(key.public_key, key.start, key.end))
+        .collect::<Vec<_>>();
+    if keys.is_empty() {
+        keys.extend(own_key.map(|key| range(key, 0, 0)));
+    }
+    Network {
+        params: config.network.params.clone(),
+        authority: Authority { keys, threshold: config.network.milestone_threshold },
+        genesis: MilestoneIndex(0),
+    }
+}
+
+/// Parses stored bytes again: they passed the checks when they came in.
+fn recheck(network: &Network, bytes: Vec<u8>) -> Option<checked::CheckedBlock> {
+    match checked::check(network, Arc::from(bytes)) {
+        Ok(block) => Some(block),
+        Err(error) => {
+            tracing::warn!(%error, "stored block no longer valid, left out");
+            None
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Milestone payload (TIP-29): the essence that coordinators sign, and their signatures.
+//!
+//! Options (receipts, protocol-parameter updates) are not supported yet: a milestone with any is refused.
+
+use super::block::Parents;
+use super::id::{MilestoneId, MilestoneIndex};
+use super::pack::{Reader, Writer, check_ascending, check_range};
+use super::{Error, blake2b_256};
+
+/// Payload type number on the wire and in JSON.
+pub const KIND: u32 = 7;
+
+/// Longest metadata, in bytes.
+pub const MAX_METADATA_BYTES: usize = 8_192;
+
+/// What the signatures cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Essence {
+    /// Place in the chain of milestones.
+    pub index: MilestoneIndex,
+    /// Unix time of issue, in seconds.
+    pub timestamp: u32,
+    /// Protocol version it was made for.
+    pub protocol_version: u8,
+    /// The milestone before; all zero for the first.
+    pub previous: MilestoneId,
+    /// Blocks whose past cone it references.
+    pub parents: Parents,
+    /// TIP-4 root over all newly referenced blocks, in white-flag order.
+    pub inclusion_merkle_root: [u8; 32],
+    /// TIP-4 root over those of them that changed the ledger.
+    pub applied_merkle_root: [u8; 32],
+    /// Free bytes, at most 8,192.
+    pub metadata: Vec<u8>,
+}
+
+impl Essence {
+    /// Identifier of the milestone: what its signatures sign.
+    pub fn id(&self) -> MilestoneId {
+        MilestoneId(blake2b_256(&self.pack()))
+    }
+
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let essence = Self {
+            index: MilestoneIndex(reader.u32("payload.index")?),
+            timestamp: reader.u32("payload.timestamp")?,
+            protocol_version: reader.u8("payload.protocolVersion")?,
+            previous: MilestoneId(reader.array("payload.previousMilestoneId")?),
+            parents: Parents::parse(reader)?,
+            inclusion_merkle_root: reader.array("payload.inclusionMerkleRoot")?,
+            applied_merkle_root: reader.array("payload.appliedMerkleRoot")?,
+            metadata: {
+                let length = reader.u16("payload.metadata length")?;
+                check_range("payload.metadata length", u64::from(length), 0, MAX_METADATA_BYTES as u64)?;
+                reader.bytes("payload.metadata", usize::from(length))?.to_vec()
+            },
+        };
+        match reader.u8("payload.options count")? {
+            0 => Ok(essence),
+            _ => {
+                let kind = u32::from(reader.u8("payload.options type")?);
+                Err(Error::UnknownKind { field: "payload.options", kind })
+            }
+        }
+    }
+
+    /// The binary form, without the payload's type.
+    pub fn pack(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(256);
+        writer.u32(self.index.0).u32(self.timestamp).u8(self.protocol_version).bytes(&self.previous.0);
+        self.parents.pack(&mut writer);
+        writer.bytes(&self.inclusion_merkle_root).bytes(&self.applied_merkle_root);
+        writer.count_u16(self.metadata.len()).bytes(&self.metadata);
+        writer.u8(0);
+        writer.into_bytes()
+    }
+}
+
+/// Ed25519 signature over the milestone id, with the key that made it (TIP-29).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signature {
+    /// 32 bytes.
+    pub public_key: [u8; 32],
+    /// 64 bytes.
+    pub signature: [u8; 64],
+}
+
+/// Essence and its signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Milestone {
+    /// What was signed.
+    pub essence: Essence,
+    // Invariant: 1 to 255, ascending by public key, no key twice.
+    signatures: Vec<Signature>,
+}
+
+impl Milestone {
+    /// Joins an essence and signatures in any order.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for none or more than 255; [`Error::NotSorted`] when a key signs twice.
+    pub fn new(essence: Essence, mut signatures: Vec<Signature>) -> Result<Self, Error> {
+        signatures.sort_unstable();
+        Self::from_sorted(essence, signatures)
+    }
+
+    fn from_sorted(essence: Essence, signatures: Vec<Signature>) -> Result<Self, Error> {
+        check_range("payload.signatures count", signatures.len() as u64, 1, 255)?;
+        // HORNET compares the first 32 bytes of a serialized signature: its type and 31 bytes of the key.
+        let keys = signatures.iter().map(|signature| &signature.public_key[..31]).collect::<Vec<_>>();
+        check_ascending("payload.signatures", &keys)?;
+        Ok(Self { essence, signatures })
+    }
+
+    /// Ascending by public key.
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    /// Reads what follows the payload's type.
+    ///
+    /// # Errors
+    /// Any [`Error`]; [`Error::UnknownKind`] for options and for signatures that are not Ed25519.
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let essence = Essence::parse(reader)?;
+        let count = reader.u8("payload.signatures count")?;
+        let signatures = (0..count)
+            .map(|_| {
+                reader.expect_u8("payload.signatures type", 0)?;
+                Ok(Signature {
+                    public_key: reader.array("payload.signatures publicKey")?,
+                    signature: reader.array("payload.signatures signature")?,
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        Self::from_sorted(essence, signatures)
+    }
+
+    /// Appends the payload with its type.
+    pub fn pack(&self, writer: &mut Writer) {
+        writer.u32(KIND).bytes(&self.essence.pack());
+        writer.count_u8(self.signatures.len());
+        for signature in &self.signatures {
+            writer.u8(0).bytes(&signature.public_key).bytes(&signature.signature);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Protocol parameters of a network (TIP-22, TIP-32): what all its nodes must agree on.
+
+use super::pack::{Reader, Writer};
+use super::{Error, blake2b_256};
+
+/// The parameters in force, in the order of their binary form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtocolParameters {
+    /// Protocol version, 2 for Stardust.
+    pub version: u8,
+    /// Human-readable network name, at most 255 bytes of UTF-8.
+    pub network_name: String,
+    /// Human-readable part of bech32 addresses, at most 255 bytes of UTF-8.
+    pub bech32_hrp: String,
+    /// Least proof-of-work score of a block; 0 asks for none (TIP-12).
+    pub min_pow_score: u32,
+    /// Milestones after which an unreferenced block is too deep to be a parent (TIP-8).
+    pub below_max_depth: u8,
+    /// Storage deposit (TIP-19).
+    pub rent: RentStructure,
+    /// Base tokens in existence, in the smallest unit.
+    pub token_supply: u64,
+}
+
+/// What storing an output costs (TIP-19).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RentStructure {
+    /// Base tokens per virtual byte.
+    pub v_byte_cost: u32,
+    /// Weight of data bytes.
+    pub v_byte_factor_data: u8,
+    /// Weight of key bytes.
+    pub v_byte_factor_key: u8,
+}
+
+impl ProtocolParameters {
+    /// Parses the whole of `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::UnexpectedEnd`], [`Error::TrailingBytes`], [`Error::Malformed`] for text that is not UTF-8.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(bytes);
+        let params = Self {
+            version: reader.u8("protocolParameters.version")?,
+            network_name: text(&mut reader, "protocolParameters.networkName")?,
+            bech32_hrp: text(&mut reader, "protocolParameters.bech32Hrp")?,
+            min_pow_score: reader.u32("protocolParameters.minPowScore")?,
+            below_max_depth: reader.u8("protocolParameters.belowMaxDepth")?,
+            rent: RentStructure {
+                v_byte_cost: reader.u32("protocolParameters.vByteCost")?,
+                v_byte_factor_data: reader.u8("protocolParameters.vByteFactorData")?,
+                v_byte_factor_key: reader.u8("protocolParameters.vByteFactorKey")?,
+            },
+            token_supply: reader.u64("protocolParameters.tokenSupply")?,
+        };
+        reader.finish("protocolParameters")?;
+        Ok(params)
+    }
+
+    /// The binary form.
+    ///
+    /// # Panics
+    /// When a name is longer than 255 bytes; [`crate::config`] refuses such names.
+    pub fn pack(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.u8(self.version);
+        writer.count_u8(self.network_name.len()).bytes(self.network_name.as_bytes());
+        writer.count_u8(self.bech32_hrp.len()).bytes(self.bech32_hrp.as_bytes());
+        writer.u32(self.min_pow_score).u8(self.below_max_depth);
+        writer.u32(self.rent.v_byte_cost).u8(self.rent.v_byte_factor_data).u8(self.rent.v_byte_factor_key);
+        writer.u64(self.token_supply);
+        writer.into_bytes()
+    }
+
+    /// Network id: the first 8 bytes of BLAKE2b-256 of the name, little-endian (TIP-20).
+    pub fn network_id(&self) -> u64 {
+        let hash = blake2b_256(self.network_name.as_bytes());
+        u64::from_le_bytes(hash[..8].try_into().expect("a hash has more than 8 bytes"))
+    }
+}
+
+fn text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, Error> {
+    let length = usize::from(reader.u8(field)?);
+    let bytes = reader.bytes(field, length)?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Error::Malformed { field, expected: "UTF-8 text" })
+}

@@ -1,0 +1,196 @@
+//! `blocks`: submit, read, metadata.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::media::{self, Form};
+use super::{Api, MAX_BODY_BYTES, info, path_id, read};
+use crate::engine::{Verdict, checked};
+use crate::pow;
+use crate::protocol::blake2b_256;
+use crate::protocol::block::{Block, Draft, NONCE_BYTES};
+use crate::protocol::id::BlockId;
+use crate::protocol::json::BlockJson;
+use crate::tangle::ParentState;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Submitted {
+    block_id: String,
+}
+
+/// Takes a block in JSON or binary form; 201 once it is part of the Tangle and durable.
+pub(super) async fn submit(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let form = media::sent(&headers)?;
+    let body = axum::body::to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
+    let draft = parse(form, &body)?;
+    let id = attach(&api, draft).await?.to_string();
+    let location = [(header::LOCATION, id.clone())];
+    Ok((StatusCode::CREATED, location, Json(Submitted { block_id: id })).into_response())
+}
+
+fn parse(form: Form, body: &[u8]) -> Result<Draft, ApiError> {
+    let refuse = |error: &dyn std::fmt::Display| ApiError::bad_request(format!("invalid block: {error}"));
+    match form {
+        Form::Binary => Draft::parse(body).map_err(|error| refuse(&error)),
+        Form::Json => {
+            let json: BlockJson = serde_json::from_slice(body).map_err(|error| refuse(&error))?;
+            json.to_draft().map_err(|error| refuse(&error))
+        }
+    }
+}
+
+/// Completes a draft (parents, nonce) where the client left that to the node, checks and submits it.
+async fn attach(api: &Api, draft: Draft) -> Result<BlockId, ApiError> {
+    let block = complete(api, draft).await?;
+    let facts = api.node.facts.clone();
+    // Proof of work and signatures take up to a millisecond: not on the threads that serve connections.
+    let checked = tokio::task::spawn_blocking(move || {
+        let bytes = Arc::from(block.pack());
+        checked::check_parsed(&facts.network, bytes, block)
+    })
+    .await
+    .map_err(|_| ApiError::unavailable("the check was interrupted"))?
+    .map_err(|error| ApiError::bad_request(format!("invalid block: {error}")))?;
+    let id = checked.id;
+    match api.node.submit(checked).await? {
+        Verdict::Accepted { known: _ } => Ok(id),
+        Verdict::Rejected { parent, state } => {
+            let why = match state {
+                ParentState::Unknown => "is not known here",
+                ParentState::NotSolid => "is not solid",
+                ParentState::BelowMaxDepth => "is below max depth",
+                ParentState::Good => "is fit",
+            };
+            Err(ApiError::bad_request(format!("invalid block: parent {parent} {why}; ask for new tips")))
+        }
+    }
+}
+
+async fn complete(api: &Api, mut draft: Draft) -> Result<Block, ApiError> {
+    let wants_parents = draft.parents.is_empty();
+    if wants_parents {
+        // HORNET: > no parents with a nonce is an error, as is leaving either to a node that does no PoW
+        if draft.nonce != 0 {
+            return Err(ApiError::bad_request("invalid block: a nonce without parents"));
+        }
+        if api.miner.is_none() {
+            return Err(no_remote_pow("parents"));
+        }
+        draft.parents = info::select_tips(api).await?;
+    }
+    let mut block =
+        draft.into_block().map_err(|error| ApiError::bad_request(format!("invalid block: {error}")))?;
+    let minimum = api.node.facts.network.params.min_pow_score;
+    let bytes = block.pack();
+    if block.nonce != 0 || block.milestone().is_some() || pow::is_sufficient(&bytes, minimum) {
+        return Ok(block);
+    }
+    let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
+    let digest = blake2b_256(&bytes[..bytes.len() - NONCE_BYTES]);
+    block.nonce = miner
+        .mine(digest, pow::required_zeros(bytes.len(), minimum))
+        .await
+        .map_err(|busy| ApiError::unavailable(busy.to_string()))?;
+    Ok(block)
+}
+
+/// iota-sdk looks for the words "proof of work is not enabled" and then mines itself.
+fn no_remote_pow(missing: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "invalid block: {missing} missing, and proof of work is not enabled on this node: choose tips and \
+         find a nonce yourself (local proof of work), or ask the operator to set pow.enabled"
+    ))
+}
+
+/// A block in the form the client wants.
+pub(super) async fn block(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = BlockId(path_id("blockId", &id)?);
+    let bytes = read(&api.node, move |reader| reader.block(&id)).await?.ok_or_else(|| not_found(id))?;
+    let block = Block::parse(&bytes).map_err(|error| ApiError::not_found(format!("block {id}: {error}")))?;
+    Ok(media::answer(media::wanted(&headers), bytes, || BlockJson::from_block(&block)))
+}
+
+fn not_found(id: BlockId) -> ApiError {
+    ApiError::not_found(format!("block {id} not found"))
+}
+
+/// TIP-25 block metadata.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata {
+    block_id: String,
+    parents: Vec<String>,
+    is_solid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referenced_by_milestone_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milestone_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger_inclusion_state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    should_promote: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    should_reattach: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    white_flag_index: Option<u32>,
+}
+
+/// What became of a block: from the store once a milestone references it, from the engine before.
+pub(super) async fn metadata(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+) -> Result<Json<Metadata>, ApiError> {
+    let id = BlockId(path_id("blockId", &id)?);
+    // The engine first: a block that it no longer counts as unreferenced is in the store by then.
+    let outlook = api.node.outlook(id).await?;
+    let found = read(&api.node, move |reader| {
+        let Some(bytes) = reader.block(&id)? else { return Ok(None) };
+        let reference = reader.reference(&id)?;
+        Ok(Some((bytes, reference)))
+    })
+    .await?;
+    let (bytes, reference) = found.ok_or_else(|| not_found(id))?;
+    let block = Block::parse(&bytes).map_err(|error| ApiError::not_found(format!("block {id}: {error}")))?;
+    let milestone_index = match (&outlook, block.milestone()) {
+        (_, None) => None,
+        (Some(outlook), Some(_)) => outlook.milestone.map(|index| index.0),
+        (None, Some(milestone)) => {
+            let index = milestone.essence.index;
+            let stored = read(&api.node, move |reader| reader.milestone(index)).await?;
+            stored.filter(|stored| stored.stamp().id == milestone.essence.id()).map(|_| index.0)
+        }
+    };
+    // Only solid blocks that are too deep leave memory without being referenced.
+    let open = reference.is_none();
+    let solid = !open || outlook.as_ref().is_none_or(|outlook| outlook.solid);
+    Ok(Json(Metadata {
+        block_id: id.to_string(),
+        parents: block.parents.as_slice().iter().map(BlockId::to_string).collect(),
+        is_solid: solid,
+        referenced_by_milestone_index: reference.map(|reference| reference.milestone.0),
+        milestone_index,
+        ledger_inclusion_state: reference.map(|_| "noTransaction"),
+        should_promote: (open && solid).then(|| outlook.as_ref().is_some_and(|outlook| outlook.should_promote)),
+        should_reattach: (open && solid)
+            .then(|| outlook.as_ref().is_none_or(|outlook| outlook.should_reattach)),
+        white_flag_index: reference.map(|reference| reference.white_flag_index),
+    }))
+}

@@ -1,0 +1,194 @@
+//! `/health`, `/api/routes`, `info` and `tips`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use super::Api;
+use super::error::ApiError;
+use crate::handle::Status;
+use crate::ledger::view::MilestoneStamp;
+use crate::protocol::PROTOCOL_VERSION;
+use crate::protocol::id::BlockId;
+
+/// 200 when clients should use this node, else 503; no body.
+pub(super) async fn health(State(api): State<Arc<Api>>) -> StatusCode {
+    if api.node.is_healthy(unix_seconds()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[derive(Serialize)]
+pub(super) struct Routes {
+    routes: [&'static str; 1],
+}
+
+pub(super) async fn routes() -> Json<Routes> {
+    Json(Routes { routes: ["core/v2"] })
+}
+
+#[derive(Serialize)]
+pub(super) struct Tips {
+    tips: Vec<String>,
+}
+
+/// Parents for a client's block.
+pub(super) async fn tips(State(api): State<Arc<Api>>) -> Result<Json<Tips>, ApiError> {
+    let tips = select_tips(&api).await?;
+    Ok(Json(Tips { tips: tips.iter().map(BlockId::to_string).collect() }))
+}
+
+/// 1 to 4 tips.
+///
+/// # Errors
+/// 503 while the node is not synced.
+pub(super) async fn select_tips(api: &Api) -> Result<Vec<BlockId>, ApiError> {
+    let tips = api.node.tips().await?;
+    if tips.is_empty() {
+        return Err(ApiError::unavailable("the node is not synced"));
+    }
+    Ok(tips)
+}
+
+/// TIP-25 `info`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Info {
+    name: &'static str,
+    version: &'static str,
+    status: InfoStatus,
+    supported_protocol_versions: [u8; 1],
+    protocol: Protocol,
+    pending_protocol_parameters: [(); 0],
+    base_token: Token,
+    metrics: Metrics,
+    features: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InfoStatus {
+    is_healthy: bool,
+    latest_milestone: Milestone,
+    confirmed_milestone: Milestone,
+    pruning_index: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Milestone {
+    index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milestone_id: Option<String>,
+}
+
+impl From<MilestoneStamp> for Milestone {
+    fn from(stamp: MilestoneStamp) -> Self {
+        // Before the first milestone there is neither time nor id to tell.
+        let issued = stamp.index.0 != 0;
+        Self {
+            index: stamp.index.0,
+            timestamp: issued.then_some(stamp.timestamp),
+            milestone_id: issued.then(|| stamp.id.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Protocol {
+    version: u8,
+    network_name: String,
+    bech32_hrp: String,
+    min_pow_score: u32,
+    below_max_depth: u8,
+    rent_structure: Rent,
+    token_supply: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rent {
+    v_byte_cost: u32,
+    v_byte_factor_data: u8,
+    v_byte_factor_key: u8,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    name: String,
+    ticker_symbol: String,
+    unit: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    subunit: String,
+    decimals: u8,
+    use_metric_prefix: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metrics {
+    blocks_per_second: f64,
+    referenced_blocks_per_second: f64,
+    referenced_rate: f64,
+}
+
+/// Never waits for anything: it answers from the watched status.
+pub(super) async fn info(State(api): State<Arc<Api>>) -> Json<Info> {
+    let status = api.node.status_now();
+    let facts = &api.node.facts;
+    let params = &facts.network.params;
+    let token = &facts.base_token;
+    Json(Info {
+        name: "Osmia",
+        version: env!("CARGO_PKG_VERSION"),
+        status: info_status(&status, api.node.is_healthy(unix_seconds())),
+        supported_protocol_versions: [PROTOCOL_VERSION],
+        protocol: Protocol {
+            version: params.version,
+            network_name: params.network_name.clone(),
+            bech32_hrp: params.bech32_hrp.clone(),
+            min_pow_score: params.min_pow_score,
+            below_max_depth: params.below_max_depth,
+            rent_structure: Rent {
+                v_byte_cost: params.rent.v_byte_cost,
+                v_byte_factor_data: params.rent.v_byte_factor_data,
+                v_byte_factor_key: params.rent.v_byte_factor_key,
+            },
+            token_supply: params.token_supply.to_string(),
+        },
+        pending_protocol_parameters: [],
+        base_token: Token {
+            name: token.name.clone(),
+            ticker_symbol: token.ticker_symbol.clone(),
+            unit: token.unit.clone(),
+            subunit: token.subunit.clone(),
+            decimals: token.decimals,
+            use_metric_prefix: token.use_metric_prefix,
+        },
+        metrics: Metrics {
+            blocks_per_second: status.rates.blocks_per_second,
+            referenced_blocks_per_second: status.rates.referenced_blocks_per_second,
+            referenced_rate: status.rates.referenced_rate,
+        },
+        features: api.miner.iter().map(|_| "pow").collect(),
+    })
+}
+
+fn info_status(status: &Status, is_healthy: bool) -> InfoStatus {
+    InfoStatus {
+        is_healthy,
+        latest_milestone: status.latest.into(),
+        confirmed_milestone: status.confirmed.into(),
+        pruning_index: status.pruning_index.0,
+    }
+}

@@ -1,0 +1,48 @@
+//! `milestones`: by id and by index.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::error::ApiError;
+use super::{Api, media, path_id, read};
+use crate::protocol::id::{MilestoneId, MilestoneIndex};
+use crate::protocol::json::MilestoneJson;
+use crate::store::StoredMilestone;
+
+/// A confirmed milestone by its id.
+pub(super) async fn by_id(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = MilestoneId(path_id("milestoneId", &id)?);
+    let found = read(&api.node, move |reader| match reader.milestone_index(&id)? {
+        Some(index) => reader.milestone(index),
+        None => Ok(None),
+    })
+    .await?;
+    let milestone = found.ok_or_else(|| ApiError::not_found(format!("milestone {id} not found")))?;
+    Ok(answer(&headers, milestone))
+}
+
+/// A confirmed milestone by its index.
+pub(super) async fn by_index(
+    State(api): State<Arc<Api>>,
+    Path(index): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let index = index.parse().map(MilestoneIndex).map_err(|_| {
+        ApiError::bad_request(format!("milestone index: {index:?} is no number from 0 to 4294967295"))
+    })?;
+    let found = read(&api.node, move |reader| reader.milestone(index)).await?;
+    let milestone = found.ok_or_else(|| ApiError::not_found(format!("milestone index {index} not found")))?;
+    Ok(answer(&headers, milestone))
+}
+
+fn answer(headers: &HeaderMap, stored: StoredMilestone) -> Response {
+    let StoredMilestone { milestone, payload, .. } = stored;
+    media::answer(media::wanted(headers), payload, || MilestoneJson::from_milestone(&milestone))
+}

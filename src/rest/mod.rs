@@ -1,0 +1,130 @@
+//! The REST core API v2 (TIP-25) on [`NodeHandle`]: what exists so far.
+//!
+//! Everything from a client is bounded: connections, time for a request's head, size of a body; reads of
+//! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
+
+mod blocks;
+mod error;
+mod info;
+mod media;
+mod milestones;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::handle::NodeHandle;
+use crate::mining::Miner;
+use error::ApiError;
+
+/// Largest body, in bytes; HORNET's `restAPI.limits.maxBodyLength`.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// Open connections; each may hold a body of 1 MiB while it is read.
+const MAX_CONNECTIONS: usize = 128;
+
+/// A client that has not sent the head of its request by then is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every handler sees.
+#[derive(Debug, Clone)]
+struct Api {
+    node: NodeHandle,
+    /// `None` when clients must do their own proof of work.
+    miner: Option<Miner>,
+}
+
+/// All routes.
+fn router(api: Api) -> Router {
+    let core = Router::new()
+        .route("/info", get(info::info))
+        .route("/tips", get(info::tips))
+        .route("/blocks", post(blocks::submit))
+        .route("/blocks/{id}", get(blocks::block))
+        .route("/blocks/{id}/metadata", get(blocks::metadata))
+        .route("/milestones/{id}", get(milestones::by_id))
+        .route("/milestones/by-index/{index}", get(milestones::by_index));
+    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
+    Router::new()
+        .route("/health", get(info::health))
+        .route("/api/routes", get(info::routes))
+        .nest("/api/core/v2", core)
+        .fallback(async || ApiError::not_found("no such route"))
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(cors)
+        .with_state(Arc::new(api))
+}
+
+/// Serves until `stop` resolves; requests that are being answered then get five seconds to end.
+pub async fn serve(
+    listener: TcpListener,
+    node: NodeHandle,
+    miner: Option<Miner>,
+    stop: impl Future<Output = ()>,
+) {
+    let app = router(Api { node, miner });
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let graceful = hyper_util::server::graceful::GracefulShutdown::new();
+    let mut http = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
+    tokio::pin!(stop);
+    loop {
+        let place = tokio::select! {
+            () = &mut stop => break,
+            place = connections.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+        };
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, mostly: wait for some to be closed.
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!(%error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
+}
+
+/// Runs a read of the store where it may block.
+async fn read<T: Send + 'static>(
+    node: &NodeHandle,
+    read: impl FnOnce(&crate::store::Reader) -> Result<T, crate::store::Error> + Send + 'static,
+) -> Result<T, ApiError> {
+    let reader = node.reader.clone();
+    tokio::task::spawn_blocking(move || read(&reader))
+        .await
+        .map_err(|_| ApiError::unavailable("the read was interrupted"))?
+        .map_err(ApiError::from)
+}
+
+/// A 32-byte id in a path, read as HORNET does: `0x` is needed, too short is padded with zero bytes on the
+/// right, too long is cut.
+fn path_id(what: &'static str, text: &str) -> Result<[u8; 32], ApiError> {
+    let bytes =
+        crate::protocol::hex::decode(what, text).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let mut id = [0; 32];
+    let length = bytes.len().min(id.len());
+    id[..length].copy_from_slice(&bytes[..length]);
+    Ok(id)
+}

@@ -1,0 +1,267 @@
+//! One epoch: a sled database in a folder of its own, opened when needed, deleted as a whole.
+//!
+//! The rules for this release of sled, each found by test or in its source: only one thread uses a handle
+//! at a time; nothing is deleted inside an epoch; a closed epoch is reopened for reading at most once; a
+//! snapshot without a log must not be opened as it is (see [`guard`]); flushing is ours alone.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::Error;
+use super::keys::{self, BlockKey, Reference, milestone_value, split_milestone_value};
+use crate::engine::effect::Confirmation;
+use crate::files;
+use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::protocol::pack::Writer;
+
+/// Entries per leaf: small leaves keep the last, half-full one cheap to rewrite.
+const LEAF: usize = 16;
+
+type Db = sled::Db<LEAF>;
+type Tree = sled::Tree<LEAF>;
+
+/// A database and its trees, for one thread at a time.
+#[derive(Clone)]
+pub(super) struct Handles {
+    db: Db,
+    block: Tree,
+    index: Tree,
+    reference: Tree,
+    milestone: Tree,
+    milestone_id: Tree,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Handles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handles").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// An epoch's folder and, once something was read, its reading handles.
+#[derive(Debug)]
+pub(super) struct Epoch {
+    path: PathBuf,
+    number: u32,
+    cache_bytes: usize,
+    reading: Mutex<Option<Handles>>,
+}
+
+impl Epoch {
+    pub(super) fn new(folder: &Path, number: u32, cache_bytes: usize) -> Self {
+        let path = folder.join(format!("e{number:08}"));
+        Self { path, number, cache_bytes, reading: Mutex::new(None) }
+    }
+
+    /// Opens the folder for writing and keeps a handle for reading.
+    pub(super) fn create(&self) -> Result<Handles, Error> {
+        let handles = self.open()?;
+        *self.reading.lock().expect("readers do not panic") = Some(handles.clone());
+        Ok(handles)
+    }
+
+    fn open(&self) -> Result<Handles, Error> {
+        let io = |source| Error::Io { doing: "opening epoch", path: self.path.clone(), source };
+        guard(&self.path)?;
+        let db: Db = sled::Config::new()
+            .path(&self.path)
+            .cache_capacity_bytes(self.cache_bytes)
+            // Never by itself, and not at each dropped handle either: the commit alone flushes.
+            .flush_every_ms(Some(86_400_000))
+            .open()
+            .map_err(io)?;
+        let tree = |name: &str| db.open_tree(name).map_err(io);
+        let handles = Handles {
+            block: tree(keys::BLOCK)?,
+            index: tree(keys::INDEX)?,
+            reference: tree(keys::REFERENCE)?,
+            milestone: tree(keys::MILESTONE)?,
+            milestone_id: tree(keys::MILESTONE_ID)?,
+            path: self.path.clone(),
+            db,
+        };
+        sync_folders(&self.path)?;
+        Ok(handles)
+    }
+
+    /// Reads under the epoch's lock; opens the folder first when it is closed.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Handles) -> Result<T, Error>) -> Result<T, Error> {
+        let mut reading = self.reading.lock().expect("readers do not panic");
+        match &mut *reading {
+            Some(handles) => read(handles),
+            closed => read(closed.insert(self.open()?)),
+        }
+    }
+
+    /// Forgets the handles: what sled held in memory for this epoch is free again.
+    pub(super) fn close(&self) {
+        *self.reading.lock().expect("readers do not panic") = None;
+    }
+
+    /// The first milestone committed to this epoch.
+    pub(super) fn first_milestone(&self) -> Result<Option<MilestoneIndex>, Error> {
+        self.read(Handles::first_milestone)
+    }
+
+    /// Deletes the epoch: renamed first, so that no half of it can be taken for a whole.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        self.close();
+        let trash = self.path.with_file_name(format!("x{:08}", self.number));
+        fs::rename(&self.path, &trash).map_err(Error::io("renaming epoch", &self.path))?;
+        sync_folder(trash.parent().unwrap_or(&trash))?;
+        // Unlinking may take long on a card; the next start finishes it when power fails meanwhile.
+        let spawned = std::thread::Builder::new().name("prune".into()).spawn(move || {
+            if let Err(error) = fs::remove_dir_all(&trash) {
+                tracing::warn!(path = %trash.display(), %error, "pruned epoch not deleted yet");
+            }
+        });
+        spawned.map(drop).map_err(Error::io("pruning epoch", &self.path))
+    }
+}
+
+impl Handles {
+    fn io(&self, doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        Error::io(doing, &self.path)
+    }
+
+    pub(super) fn damaged(&self, record: &'static str) -> Error {
+        Error::Damaged { path: self.path.clone(), record }
+    }
+
+    pub(super) fn put_block(&self, key: BlockKey, id: &BlockId, bytes: &[u8]) -> Result<(), Error> {
+        self.block.insert(key.to_bytes(), bytes).map_err(self.io("writing a block to"))?;
+        self.index.insert(id.0, &key.to_bytes()).map_err(self.io("writing a block to"))?;
+        Ok(())
+    }
+
+    pub(super) fn put_reference(&self, key: BlockKey, reference: Reference) -> Result<(), Error> {
+        let value = reference.to_bytes();
+        self.reference.insert(key.to_bytes(), &value).map_err(self.io("writing a reference to"))?;
+        Ok(())
+    }
+
+    pub(super) fn put_milestone(&self, confirmation: &Confirmation) -> Result<(), Error> {
+        let index = confirmation.stamp.index.0.to_be_bytes();
+        let mut payload = Writer::default();
+        confirmation.milestone.pack(&mut payload);
+        let value = milestone_value(&confirmation.block_id, &payload.into_bytes());
+        self.milestone.insert(index, value).map_err(self.io("writing a milestone to"))?;
+        let id = confirmation.stamp.id.0;
+        self.milestone_id.insert(id, &index).map_err(self.io("writing a milestone to"))?;
+        Ok(())
+    }
+
+    /// Writes the marker and flushes: sled makes all trees durable in one atomic step.
+    pub(super) fn commit(&self, index: MilestoneIndex) -> Result<(), Error> {
+        self.db.insert(keys::MARKER, &index.0.to_be_bytes()).map_err(self.io("committing to"))?;
+        self.db.flush().map_err(self.io("committing to"))?;
+        Ok(())
+    }
+
+    pub(super) fn marker(&self) -> Result<Option<MilestoneIndex>, Error> {
+        let value = self.db.get(keys::MARKER).map_err(self.io("reading"))?;
+        value
+            .map(|bytes| bytes.as_ref().try_into().map(u32::from_be_bytes).map(MilestoneIndex))
+            .transpose()
+            .map_err(|_| self.damaged("marker"))
+    }
+
+    pub(super) fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
+        let value = self.index.get(id.0).map_err(self.io("reading"))?;
+        value
+            .map(|bytes| BlockKey::from_bytes(&bytes).ok_or_else(|| self.damaged("block key")))
+            .transpose()
+    }
+
+    pub(super) fn block(&self, key: BlockKey) -> Result<Option<Vec<u8>>, Error> {
+        let value = self.block.get(key.to_bytes()).map_err(self.io("reading"))?;
+        Ok(value.map(|bytes| bytes.to_vec()))
+    }
+
+    /// All blocks of one interval and later, in order of arrival.
+    pub(super) fn blocks_from(&self, interval: MilestoneIndex) -> Result<Vec<(BlockKey, Vec<u8>)>, Error> {
+        let start = BlockKey { interval, sequence: 0 }.to_bytes();
+        self.block
+            .range(start..)
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(self.io("reading"))?;
+                let key = BlockKey::from_bytes(&key).ok_or_else(|| self.damaged("block key"))?;
+                Ok((key, bytes.to_vec()))
+            })
+            .collect()
+    }
+
+    pub(super) fn reference(&self, key: BlockKey) -> Result<Option<Reference>, Error> {
+        let value = self.reference.get(key.to_bytes()).map_err(self.io("reading"))?;
+        value
+            .map(|bytes| Reference::from_bytes(&bytes).ok_or_else(|| self.damaged("reference")))
+            .transpose()
+    }
+
+    pub(super) fn milestone(&self, index: MilestoneIndex) -> Result<Option<(BlockId, Vec<u8>)>, Error> {
+        let value = self.milestone.get(index.0.to_be_bytes()).map_err(self.io("reading"))?;
+        value
+            .map(|bytes| {
+                let (id, payload) = split_milestone_value(&bytes).ok_or_else(|| self.damaged("milestone"))?;
+                Ok((id, payload.to_vec()))
+            })
+            .transpose()
+    }
+
+    pub(super) fn milestone_index(&self, id: &MilestoneId) -> Result<Option<MilestoneIndex>, Error> {
+        let value = self.milestone_id.get(id.0).map_err(self.io("reading"))?;
+        value
+            .map(|bytes| bytes.as_ref().try_into().map(u32::from_be_bytes).map(MilestoneIndex))
+            .transpose()
+            .map_err(|_| self.damaged("milestone index"))
+    }
+
+    pub(super) fn first_milestone(&self) -> Result<Option<MilestoneIndex>, Error> {
+        let first = self.milestone.first().map_err(self.io("reading"))?;
+        first
+            .map(|(key, _)| key.as_ref().try_into().map(u32::from_be_bytes).map(MilestoneIndex))
+            .transpose()
+            .map_err(|_| self.damaged("milestone index"))
+    }
+}
+
+/// This release of sled loses everything at the *second* open after a crash that left a metadata snapshot
+/// without a log: the first open renames a new snapshot onto the old one and then deletes it. An empty log
+/// of the next number avoids it.
+fn guard(path: &Path) -> Result<(), Error> {
+    let metadata = path.join("metadata");
+    let Ok(entries) = fs::read_dir(&metadata) else { return Ok(()) };
+    let names = entries
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::io("listing", &metadata))?;
+    if names.iter().any(|name| name.starts_with("log_")) {
+        return Ok(());
+    }
+    let newest = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("snapshot_"))
+        .filter_map(|number| u64::from_str_radix(number, 16).ok())
+        .max();
+    if let Some(number) = newest {
+        let log = metadata.join(format!("log_{:016x}", number + 1));
+        File::create(&log).and_then(|file| file.sync_all()).map_err(Error::io("creating", &log))?;
+        sync_folder(&metadata)?;
+    }
+    Ok(())
+}
+
+/// sled leaves the entries of its new files to a `sync` program, which a board does not have.
+fn sync_folders(path: &Path) -> Result<(), Error> {
+    sync_folder(&path.join("metadata"))?;
+    sync_folder(&path.join("slabs"))?;
+    let cookie = path.join("durability_cookie");
+    File::open(&cookie).and_then(|file| file.sync_all()).map_err(Error::io("syncing", &cookie))?;
+    sync_folder(path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    files::sync_folder(path).map_err(Error::io("syncing", path))
+}

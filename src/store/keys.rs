@@ -1,0 +1,80 @@
+//! Every key and value in an epoch's database.
+//!
+//! | tree | key | value |
+//! | --- | --- | --- |
+//! | `block` | block key: interval u32 BE, sequence u32 BE | the block (TIP-24) |
+//! | `index` | block id, 32 bytes | block key |
+//! | `reference` | block key | milestone u32 BE, white-flag index u32 BE |
+//! | `milestone` | index u32 BE | block id, 32 bytes; milestone payload (TIP-29, with its type) |
+//! | `milestone_id` | milestone id, 32 bytes | index u32 BE |
+//! | (default) | `!m` | newest milestone committed to this epoch, u32 BE |
+//!
+//! The interval of a block is the milestone that was next when it arrived: keys ascend in order of arrival,
+//! so sled writes whole leaves. The record of a reference stands in the epoch of the milestone, which may
+//! be a later one than the block's.
+
+use crate::protocol::id::{BlockId, MilestoneIndex};
+
+pub(super) const BLOCK: &str = "block";
+pub(super) const INDEX: &str = "index";
+pub(super) const REFERENCE: &str = "reference";
+pub(super) const MILESTONE: &str = "milestone";
+pub(super) const MILESTONE_ID: &str = "milestone_id";
+pub(super) const MARKER: &[u8] = b"!m";
+
+/// Place of a block in order of arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockKey {
+    /// The milestone that was next when the block arrived.
+    pub interval: MilestoneIndex,
+    /// Order within the interval, from 0.
+    pub sequence: u32,
+}
+
+impl BlockKey {
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        (u64::from(self.interval.0) << 32 | u64::from(self.sequence)).to_be_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (interval, sequence) = two_numbers(bytes)?;
+        Some(Self { interval: MilestoneIndex(interval), sequence })
+    }
+}
+
+/// Which milestone references a block, and where in its white-flag order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// The milestone.
+    pub milestone: MilestoneIndex,
+    /// From 0.
+    pub white_flag_index: u32,
+}
+
+impl Reference {
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        (u64::from(self.milestone.0) << 32 | u64::from(self.white_flag_index)).to_be_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (milestone, white_flag_index) = two_numbers(bytes)?;
+        Some(Self { milestone: MilestoneIndex(milestone), white_flag_index })
+    }
+}
+
+fn two_numbers(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (high, low) = bytes.split_at_checked(4)?;
+    Some((u32::from_be_bytes(high.try_into().ok()?), u32::from_be_bytes(low.try_into().ok()?)))
+}
+
+pub(super) fn milestone_value(block_id: &BlockId, payload: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(32 + payload.len());
+    value.extend_from_slice(&block_id.0);
+    value.extend_from_slice(payload);
+    value
+}
+
+pub(super) fn split_milestone_value(value: &[u8]) -> Option<(BlockId, &[u8])> {
+    let (block_id, payload) = value.split_at_checked(32)?;
+    Some((BlockId(block_id.try_into().ok()?), payload))
+}

@@ -1,0 +1,224 @@
+//! Everything that survives a restart: blocks, milestones and what milestones made of blocks.
+//!
+//! Layout of the folder (see [`keys`] for what is inside an epoch):
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `format` | version of this layout and the network the data belong to |
+//! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
+//! | `journal` | blocks acknowledged to local clients since the last commit |
+//! | `x…` | an epoch that is being deleted; removed at start |
+//!
+//! Order of writing: a block goes into the newest epoch's memory; a client's block also into the journal,
+//! fsynced before the client hears of it; a confirmed milestone puts its records and the marker into the
+//! epoch and flushes it, which *is* the commit (one atomic flush); only then the journal is emptied. So a
+//! power cut loses nothing that was acknowledged, and the newest marker tells the confirmed milestone.
+//!
+//! [`Store`] has one owner, the engine's thread; [`Reader`] is for everybody.
+
+mod epoch;
+mod journal;
+pub mod keys;
+mod open;
+mod reader;
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use crate::engine::effect::Confirmation;
+use crate::protocol::id::{BlockId, MilestoneIndex};
+use epoch::{Epoch, Handles};
+use journal::Journal;
+use keys::{BlockKey, Reference};
+
+pub use open::{Recovered, StoredMilestone};
+pub use reader::Reader;
+
+/// How much to keep, and in which portions.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Milestones whose blocks are kept; at least.
+    pub keep_milestones: u32,
+    /// Memory for each epoch's page cache, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Limits {
+    /// A tenth of what is kept: dropping one epoch then gives back a tenth of the disk space.
+    fn epoch_milestones(self) -> u32 {
+        (self.keep_milestones / 10).max(1)
+    }
+}
+
+/// An epoch ends early when it holds this many bytes of blocks: sled keeps what was written since the
+/// epoch was opened in memory, so this bounds it (64 MiB).
+const EPOCH_BYTES: u64 = 64 << 20;
+
+/// The store failed. There is no way on but to stop: the next start recovers from what is on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An operation of the file system or of sled failed.
+    #[error("{doing} {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A record does not have the form it must have.
+    #[error("{path}: damaged {record}: move the folder away to start afresh")]
+    Damaged {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Which record.
+        record: &'static str,
+    },
+    /// The folder belongs to another network or another version of this program.
+    #[error("{path}: holds {found}, but the configuration asks for {wanted}; use another data folder")]
+    Foreign {
+        /// The format file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What it should say.
+        wanted: String,
+    },
+}
+
+impl Error {
+    fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
+/// All epochs, oldest first; the last one is written to. Shared by the store and its readers.
+type Epochs = Arc<RwLock<Vec<Arc<Epoch>>>>;
+
+/// The writing side.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    limits: Limits,
+    epochs: Epochs,
+    /// Writing handles of the newest epoch.
+    active: Handles,
+    active_number: u32,
+    active_bytes: u64,
+    /// Milestones committed to the newest epoch.
+    active_milestones: u32,
+    journal: Journal,
+    confirmed: MilestoneIndex,
+    /// Next sequence number in the current milestone interval.
+    sequence: u32,
+}
+
+impl Store {
+    /// A handle for reading.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.epochs.clone())
+    }
+
+    /// Keeps a block: readable at once, durable with the next commit or [`Store::sync_journal`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put_block(&mut self, id: &BlockId, bytes: &[u8], acknowledged: bool) -> Result<(), Error> {
+        let key = BlockKey { interval: self.confirmed.next(), sequence: self.sequence };
+        self.active.put_block(key, id, bytes)?;
+        self.sequence += 1;
+        self.active_bytes += bytes.len() as u64;
+        if acknowledged {
+            self.journal.append(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Makes every acknowledged block durable: one fsync for all that were put since the last.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync_journal(&mut self) -> Result<(), Error> {
+        self.journal.sync()
+    }
+
+    /// Makes a confirmed milestone and everything before it durable. Then, and only then, may it be told.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the store must not be used any more.
+    pub fn commit(&mut self, confirmation: &Confirmation) -> Result<(), Error> {
+        let index = confirmation.stamp.index;
+        for (position, referenced) in (0..).zip(&confirmation.referenced) {
+            let Some(key) = self.block_key(&referenced.id)? else { continue };
+            let reference = Reference { milestone: index, white_flag_index: position };
+            self.active.put_reference(key, reference)?;
+        }
+        self.active.put_milestone(confirmation)?;
+        self.active.commit(index)?;
+        self.journal.clear()?;
+        self.confirmed = index;
+        self.sequence = 0;
+        self.active_milestones += 1;
+        if self.active_milestones >= self.limits.epoch_milestones() || self.active_bytes >= EPOCH_BYTES {
+            self.rotate()?;
+            self.prune()?;
+        }
+        Ok(())
+    }
+
+    fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
+        match self.active.block_key(id)? {
+            Some(key) => Ok(Some(key)),
+            None => self.reader().block_key(id),
+        }
+    }
+
+    /// Starts the next epoch, then closes the one that was written to.
+    fn rotate(&mut self) -> Result<(), Error> {
+        let number = self.active_number + 1;
+        let epoch = Arc::new(Epoch::new(&self.folder, number, self.limits.cache_bytes));
+        let handles = epoch.create()?;
+        let sealed = {
+            let mut epochs = self.epochs.write().expect("no reader panics while it holds the list");
+            let sealed = epochs.last().cloned();
+            epochs.push(epoch);
+            sealed
+        };
+        self.active = handles;
+        self.active_number = number;
+        self.active_bytes = 0;
+        self.active_milestones = 0;
+        if let Some(sealed) = sealed {
+            sealed.close();
+        }
+        Ok(())
+    }
+
+    /// Drops the oldest epochs as long as the others hold enough milestones.
+    fn prune(&mut self) -> Result<(), Error> {
+        loop {
+            let second = match self.epochs.read().expect("no reader panics while it holds the list").as_slice() {
+                [_, second, _, ..] => second.clone(),
+                _ => return Ok(()),
+            };
+            let Some(first_kept) = second.first_milestone()? else { return Ok(()) };
+            let kept = self.confirmed.0.saturating_sub(first_kept.0) + 1;
+            if kept < self.limits.keep_milestones {
+                return Ok(());
+            }
+            let oldest = self.epochs.write().expect("no reader panics while it holds the list").remove(0);
+            oldest.remove()?;
+        }
+    }
+
+    /// Oldest milestone index whose data are gone; 0 when nothing was pruned.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn pruning_index(&self) -> Result<MilestoneIndex, Error> {
+        let oldest = self.epochs.read().expect("no reader panics while it holds the list")[0].clone();
+        Ok(MilestoneIndex(oldest.first_milestone()?.map_or(0, |first| first.0.saturating_sub(1))))
+    }
+}

@@ -1,0 +1,155 @@
+//! Opening: what a power cut left is tidied up, and the newest committed milestone is found.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use super::epoch::Epoch;
+use super::journal::Journal;
+use super::{Error, Limits, Store};
+use crate::files;
+use crate::ledger::view::MilestoneStamp;
+use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::milestone::Milestone;
+use crate::protocol::pack::Reader as Bytes;
+
+/// Version of the layout described in [`super`] and [`super::keys`].
+const FORMAT: u32 = 1;
+
+/// A milestone as the store has it.
+#[derive(Debug, Clone)]
+pub struct StoredMilestone {
+    /// The block that carried it.
+    pub block_id: BlockId,
+    /// Its payload with the type number (TIP-29).
+    pub payload: Vec<u8>,
+    /// Parsed.
+    pub milestone: Milestone,
+}
+
+impl StoredMilestone {
+    pub(super) fn parse(block_id: BlockId, payload: Vec<u8>) -> Option<Self> {
+        let mut bytes = Bytes::new(&payload);
+        bytes.u32("payload.type").ok()?;
+        let milestone = Milestone::parse(&mut bytes).ok()?;
+        Some(Self { block_id, milestone, payload })
+    }
+
+    /// Id, index and time.
+    pub fn stamp(&self) -> MilestoneStamp {
+        let essence = &self.milestone.essence;
+        MilestoneStamp { id: essence.id(), index: essence.index, timestamp: essence.timestamp }
+    }
+}
+
+/// What the store held when it was opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The newest committed milestone.
+    pub confirmed: Option<StoredMilestone>,
+    /// Blocks of the last intervals that no milestone references, in order of arrival.
+    pub unreferenced: Vec<Vec<u8>>,
+    /// Blocks acknowledged after the last commit, in order; some may be among the former.
+    pub journal: Vec<Vec<u8>>,
+}
+
+impl Store {
+    /// Opens or creates the store in `folder`. `replay_depth` is how many intervals of unreferenced blocks
+    /// are wanted back. Costs the opening of the newest epochs and a scan of those intervals.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] when the folder belongs to another network; [`Error::Io`]; [`Error::Damaged`].
+    pub fn open(
+        folder: &Path,
+        network: &str,
+        limits: Limits,
+        replay_depth: u32,
+    ) -> Result<(Self, Recovered), Error> {
+        fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        check_format(folder, network)?;
+        let mut numbers = tidy(folder)?;
+        if numbers.is_empty() {
+            numbers.push(1);
+        }
+        let epochs = numbers
+            .iter()
+            .map(|number| Arc::new(Epoch::new(folder, *number, limits.cache_bytes)))
+            .collect::<Vec<_>>();
+        let newest = &epochs[epochs.len() - 1];
+        let active = newest.create()?;
+        let active_number = numbers[numbers.len() - 1];
+        let (journal, acknowledged) = Journal::open(folder)?;
+        let mut store = Self {
+            folder: folder.to_path_buf(),
+            limits,
+            epochs: Arc::new(RwLock::new(epochs)),
+            active,
+            active_number,
+            active_bytes: 0,
+            active_milestones: 0,
+            journal,
+            confirmed: MilestoneIndex(0),
+            sequence: 0,
+        };
+        let reader = store.reader();
+        let confirmed = match reader.newest_marker()? {
+            Some(index) => {
+                store.confirmed = index;
+                let found = reader.milestone(index)?;
+                Some(found.ok_or_else(|| store.active.damaged("milestone of the marker"))?)
+            }
+            None => None,
+        };
+        let first = MilestoneIndex(store.confirmed.0.saturating_sub(replay_depth));
+        let blocks = reader.blocks_from(first)?;
+        let next = store.confirmed.next();
+        store.sequence = blocks
+            .iter()
+            .filter(|(key, _)| key.interval == next)
+            .map(|(key, _)| key.sequence + 1)
+            .max()
+            .unwrap_or(0);
+        let mut unreferenced = Vec::new();
+        for (key, bytes) in blocks {
+            if reader.reference_of(key)?.is_none() {
+                unreferenced.push(bytes);
+            }
+        }
+        Ok((store, Recovered { confirmed, unreferenced, journal: acknowledged }))
+    }
+}
+
+/// Deletes what a pruning left behind and lists the epochs, oldest first.
+fn tidy(folder: &Path) -> Result<Vec<u32>, Error> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("listing", folder))? {
+        let entry = entry.map_err(Error::io("listing", folder))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('x') {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(Error::io("deleting", &path))?;
+        } else if let Some(number) = name.strip_prefix('e').and_then(|number| number.parse().ok()) {
+            numbers.push(number);
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Writes the format file of a new folder, compares that of an old one.
+fn check_format(folder: &Path, network: &str) -> Result<(), Error> {
+    let path = folder.join("format");
+    let wanted = format!("osmia store {FORMAT}, network {network:?}");
+    match fs::read_to_string(&path) {
+        Ok(found) if found.trim_end() == wanted => Ok(()),
+        Ok(found) if !found.is_empty() => {
+            Err(Error::Foreign { path, found: found.trim_end().to_owned(), wanted })
+        }
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { doing: "reading", path, source })
+        }
+        // New, or cut off before its first write was durable: nothing else can be in the folder then.
+        Ok(_) | Err(_) => files::write_atomic(&path, format!("{wanted}\n").as_bytes(), 0o644)
+            .map_err(Error::io("writing", &path)),
+    }
+}

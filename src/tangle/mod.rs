@@ -1,0 +1,317 @@
+//! The Tangle in memory: the unreferenced and the recently referenced part of the DAG, solidity, tips.
+//!
+//! Pure (layer L1): older blocks are read through [`view::TangleView`]. Holds one [`Node`] (about 400
+//! bytes) for each block that is not referenced yet, or was within the last `keep` milestones; at 100
+//! blocks/s, milestones each 5 s and `keep` = 20 that is 10,000 nodes, 4 MB.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod cone;
+mod solidify;
+pub mod tips;
+pub mod view;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::ledger::view::{ConeBlock, ConeView, MilestoneStamp, ViewError};
+use crate::protocol::block::Parents;
+use crate::protocol::id::{BlockId, MilestoneIndex};
+use cone::ConeRoots;
+use tips::Tips;
+use view::TangleView;
+
+/// One block in memory.
+#[derive(Debug, Clone)]
+struct Node {
+    parents: Parents,
+    /// The milestone it carries, when validly signed.
+    milestone: Option<MilestoneStamp>,
+    /// All of its past cone is known.
+    solid: bool,
+    /// The milestone that references it.
+    referenced: Option<MilestoneIndex>,
+    /// Meaningful once solid.
+    roots: ConeRoots,
+}
+
+/// What a REST client is told of a block that no milestone references yet (TIP-25, TIP-8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// All of its past cone is known.
+    pub solid: bool,
+    /// The milestone it carries.
+    pub milestone: Option<MilestoneIndex>,
+    /// A new block on top of it would help.
+    pub should_promote: bool,
+    /// It is too deep to be referenced any more.
+    pub should_reattach: bool,
+}
+
+/// The DAG's living part. Sole owner: the engine.
+#[derive(Debug)]
+pub struct Tangle {
+    nodes: HashMap<BlockId, Node>,
+    /// Unreferenced solid blocks by order of solidification, which is a topological order.
+    unreferenced: BTreeMap<u64, BlockId>,
+    solidified: u64,
+    waiting: solidify::Waiting,
+    /// Blocks that count as known, solid and referenced at the given index (TIP-35).
+    entry_points: HashMap<BlockId, MilestoneIndex>,
+    tips: Tips,
+    depth: cone::Depth,
+    keep: u32,
+}
+
+/// What became of an inserted block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It was known before.
+    Known,
+    /// It is new. The blocks that became solid by it, in topological order, itself among them or not.
+    New {
+        /// Newly solid blocks.
+        solid: Vec<BlockId>,
+        /// Parents that are not known.
+        missing: Vec<BlockId>,
+    },
+}
+
+impl Tangle {
+    /// A Tangle that begins at its solid entry points.
+    pub fn new(entry_points: HashMap<BlockId, MilestoneIndex>, below_max_depth: u8) -> Self {
+        let depth = cone::Depth::new(below_max_depth);
+        Self {
+            nodes: HashMap::new(),
+            unreferenced: BTreeMap::new(),
+            solidified: 0,
+            waiting: solidify::Waiting::default(),
+            entry_points,
+            tips: Tips::default(),
+            depth,
+            keep: u32::from(below_max_depth) + 5,
+        }
+    }
+
+    /// Blocks in memory.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether no block is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Adds a block; amortised O(parents + newly solid blocks).
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn insert(
+        &mut self,
+        view: &impl TangleView,
+        id: BlockId,
+        parents: Parents,
+        milestone: Option<MilestoneStamp>,
+    ) -> Result<Inserted, ViewError> {
+        if self.nodes.contains_key(&id) {
+            return Ok(Inserted::Known);
+        }
+        let node =
+            Node { parents, milestone, solid: false, referenced: None, roots: ConeRoots::default() };
+        self.nodes.insert(id, node);
+        self.solidify_from(view, id)
+    }
+
+    /// What is known of an unreferenced block, `None` when it is not in memory.
+    pub fn outlook(&self, id: &BlockId, confirmed: MilestoneIndex) -> Option<Outlook> {
+        let node = self.nodes.get(id)?;
+        let milestone = node.milestone.map(|stamp| stamp.index);
+        let mut outlook =
+            Outlook { solid: node.solid, milestone, should_promote: false, should_reattach: false };
+        if node.solid && node.referenced.is_none() {
+            let laziness = self.depth.laziness(node.roots, confirmed);
+            outlook.should_reattach = laziness == cone::Laziness::BelowMaxDepth;
+            outlook.should_promote = !outlook.should_reattach && laziness != cone::Laziness::Healthy;
+        }
+        Some(outlook)
+    }
+
+    /// Whether a block may be a parent of a new one: solid and above the maximum depth.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn parent_state(
+        &self,
+        view: &impl TangleView,
+        id: &BlockId,
+        confirmed: MilestoneIndex,
+    ) -> Result<ParentState, ViewError> {
+        Ok(match self.roots_of(view, id)? {
+            Known::Unknown => ParentState::Unknown,
+            Known::NotSolid => ParentState::NotSolid,
+            Known::Solid(roots) if self.depth.is_below_max_depth(roots, confirmed) => {
+                ParentState::BelowMaxDepth
+            }
+            Known::Solid(_) => ParentState::Good,
+        })
+    }
+
+    /// Up to `count` random tips; `random` maps a bound to a number below it.
+    pub fn select_tips(&self, count: usize, random: &mut dyn FnMut(usize) -> usize) -> Vec<BlockId> {
+        self.tips.select(count, random)
+    }
+
+    /// Whether all of these blocks are solid.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn all_solid(&self, view: &impl TangleView, ids: &[BlockId]) -> Result<bool, ViewError> {
+        for id in ids {
+            if !matches!(self.roots_of(view, id)?, Known::Solid(_)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes over what milestone `index` referenced: O(its cone + unreferenced blocks).
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn confirm(
+        &mut self,
+        view: &impl TangleView,
+        index: MilestoneIndex,
+        referenced: impl Iterator<Item = BlockId>,
+    ) -> Result<(), ViewError> {
+        for id in referenced {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.referenced = Some(index);
+                node.roots = ConeRoots::at(index);
+            }
+        }
+        self.unreferenced.retain(|_, id| self.nodes.get(id).is_some_and(|node| node.referenced.is_none()));
+        self.refresh_roots(view)?;
+        let (nodes, depth) = (&self.nodes, self.depth);
+        self.tips.rescore(|id| {
+            nodes.get(id).map_or(cone::Laziness::BelowMaxDepth, |node| depth.laziness(node.roots, index))
+        });
+        self.evict(index);
+        Ok(())
+    }
+
+    /// Recomputes the cone roots of what is still unreferenced, parents before children.
+    fn refresh_roots(&mut self, view: &impl TangleView) -> Result<(), ViewError> {
+        let order = self.unreferenced.values().copied().collect::<Vec<_>>();
+        for id in order {
+            let Some(node) = self.nodes.get(&id) else { continue };
+            if let Known::Solid(roots) = self.joined_roots(view, &node.parents.clone())? {
+                self.nodes.entry(id).and_modify(|node| node.roots = roots);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is so deep that no new block may approve it.
+    fn evict(&mut self, confirmed: MilestoneIndex) {
+        let limit = confirmed.0.saturating_sub(self.keep);
+        self.nodes.retain(|_, node| match node.referenced {
+            Some(index) => index.0 >= limit,
+            None => !node.solid || node.roots.youngest.0 >= limit,
+        });
+        self.unreferenced.retain(|_, id| self.nodes.contains_key(id));
+    }
+}
+
+/// Whether a block may be approved by a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParentState {
+    /// It may.
+    Good,
+    /// No such block here.
+    Unknown,
+    /// Part of its past cone is missing.
+    NotSolid,
+    /// Its oldest cone root is too far behind (TIP-8).
+    BelowMaxDepth,
+}
+
+/// What memory, entry points and store know of a block's solidity.
+enum Known {
+    Unknown,
+    NotSolid,
+    Solid(ConeRoots),
+}
+
+impl Tangle {
+    fn roots_of(&self, view: &impl TangleView, id: &BlockId) -> Result<Known, ViewError> {
+        if let Some(node) = self.nodes.get(id) {
+            return Ok(if node.solid { Known::Solid(node.roots) } else { Known::NotSolid });
+        }
+        if let Some(index) = self.entry_points.get(id) {
+            return Ok(Known::Solid(ConeRoots::at(*index)));
+        }
+        Ok(match view.stored(id)? {
+            None => Known::Unknown,
+            Some(stored) => match stored.referenced {
+                Some(index) => Known::Solid(ConeRoots::at(index)),
+                // Only solid blocks leave memory unreferenced, and only when they are too deep.
+                None => Known::Solid(ConeRoots::default()),
+            },
+        })
+    }
+
+    /// Youngest and oldest roots over all parents; `NotSolid` when one is not solid or not known.
+    fn joined_roots(&self, view: &impl TangleView, parents: &Parents) -> Result<Known, ViewError> {
+        let mut joined: Option<ConeRoots> = None;
+        for parent in parents.as_slice() {
+            let Known::Solid(roots) = self.roots_of(view, parent)? else { return Ok(Known::NotSolid) };
+            joined = Some(joined.map_or(roots, |sum| sum.join(roots)));
+        }
+        Ok(joined.map_or(Known::NotSolid, Known::Solid))
+    }
+
+    /// The Tangle and the store behind it, as the white-flag walk reads them.
+    pub fn cone_view<'a, V: TangleView>(&'a self, view: &'a V) -> impl ConeView + 'a {
+        Cone { tangle: self, view }
+    }
+
+    /// Memory for tips is bounded; see [`tips`]. Drops those whose time is over.
+    pub fn expire_tips(&mut self, now_ms: u64) {
+        self.tips.expire(now_ms);
+    }
+
+    /// Makes a solid block a tip and counts it as a child of its parents.
+    pub fn offer_tip(&mut self, id: BlockId, confirmed: MilestoneIndex, now_ms: u64) {
+        if let Some(node) = self.nodes.get(&id).filter(|node| node.solid) {
+            let laziness = self.depth.laziness(node.roots, confirmed);
+            self.tips.add(id, node.parents.as_slice(), laziness, now_ms);
+        }
+    }
+}
+
+struct Cone<'a, V> {
+    tangle: &'a Tangle,
+    view: &'a V,
+}
+
+impl<V: TangleView> ConeView for Cone<'_, V> {
+    fn cone_block(&self, id: &BlockId) -> Result<Option<ConeBlock>, ViewError> {
+        if let Some(node) = self.tangle.nodes.get(id) {
+            return Ok(Some(match node.referenced {
+                Some(_) => ConeBlock::Referenced,
+                None => ConeBlock::Unreferenced {
+                    parents: node.parents.as_slice().to_vec(),
+                    milestone: node.milestone,
+                },
+            }));
+        }
+        if self.tangle.entry_points.contains_key(id) {
+            return Ok(Some(ConeBlock::Referenced));
+        }
+        Ok(self.view.stored(id)?.map(|stored| match stored.referenced {
+            Some(_) => ConeBlock::Referenced,
+            None => ConeBlock::Unreferenced { parents: stored.parents, milestone: stored.milestone },
+        }))
+    }
+}

@@ -1,0 +1,24 @@
+//! The reads that the Tangle needs of blocks it no longer holds.
+
+use crate::ledger::view::{MilestoneStamp, ViewError};
+use crate::protocol::id::{BlockId, MilestoneIndex};
+
+/// A block in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its parents, ascending.
+    pub parents: Vec<BlockId>,
+    /// The milestone that references it.
+    pub referenced: Option<MilestoneIndex>,
+    /// The milestone it carries, when that is validly signed.
+    pub milestone: Option<MilestoneStamp>,
+}
+
+/// Reads of the store.
+pub trait TangleView {
+    /// The block, or `None` when the store has it not.
+    ///
+    /// # Errors
+    /// [`ViewError`] when the store cannot be read.
+    fn stored(&self, id: &BlockId) -> Result<Option<Stored>, ViewError>;
+}
