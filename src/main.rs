@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     osmia::logging::start();
+    // The kernel starts the first process with the kernel's own arguments.
+    if std::process::id() == 1 {
+        osmia::init::run();
+        return ExitCode::FAILURE;
+    }
     let error = match osmia::cli::run(std::env::args_os()) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(error) => error,

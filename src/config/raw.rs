@@ -212,7 +212,10 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
     Ok(Config {
         network,
         rest_bind,
-        pow: Pow { enabled: raw.pow.enabled, workers: checker.at_least_one("pow.workers", &raw.pow.workers)? },
+        pow: Pow {
+            enabled: raw.pow.enabled,
+            workers: checker.at_least_one("pow.workers", &raw.pow.workers)?,
+        },
         coordinator,
         storage: Storage {
             keep_milestones: keep_milestones(&checker, &raw)?,
@@ -253,9 +256,11 @@ fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {
 fn key_at(text: &str, line: usize) -> String {
     let lines = text.lines().take(line).collect::<Vec<_>>();
     let header = |line: &&str| line.trim_start().starts_with('[');
-    let table = lines.iter().rev().find(|line| header(line)).map_or("", |line| {
-        line.trim().trim_start_matches('[').split(']').next().unwrap_or_default()
-    });
+    let table = lines
+        .iter()
+        .rev()
+        .find(|line| header(line))
+        .map_or("", |line| line.trim().trim_start_matches('[').split(']').next().unwrap_or_default());
     let name = match lines.last() {
         Some(last) if !header(last) => last.split('=').next().unwrap_or_default().trim(),
         Some(_) | None => "",
@@ -271,12 +276,22 @@ fn network(checker: &Checker<'_>, raw: &RawConfig) -> Result<Network, Error> {
     })?;
     let depth = &network.below_max_depth;
     if *depth.get_ref() == 0 {
-        return Err(checker.error("network.below_max_depth", depth, "0 is not allowed", "write 1 or more, usually 15"));
+        return Err(checker.error(
+            "network.below_max_depth",
+            depth,
+            "0 is not allowed",
+            "write 1 or more, usually 15",
+        ));
     }
     let hrp = &network.bech32_hrp;
     // TIP-31, BIP-173: > the human-readable part contains US-ASCII characters; lower case is written
     if !hrp.get_ref().bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
-        return Err(checker.error("network.bech32_hrp", hrp, "not lower-case letters and digits", "write like \"tst\""));
+        return Err(checker.error(
+            "network.bech32_hrp",
+            hrp,
+            "not lower-case letters and digits",
+            "write like \"tst\"",
+        ));
     }
     let milestone_keys = milestone_keys(checker, network)?;
     let threshold = &network.milestone_threshold;
@@ -318,9 +333,8 @@ fn milestone_keys(checker: &Checker<'_>, network: &RawNetwork) -> Result<Vec<Mil
         let key = &raw.public_key;
         let fix = "write 64 hex digits, with or without 0x";
         let digits = key.get_ref().strip_prefix("0x").unwrap_or(key.get_ref());
-        let public_key = hex::decode_array("public_key", &format!("0x{digits}")).map_err(|_| {
-            checker.error("network.milestone_keys.public_key", key, "not a 32-byte key", fix)
-        })?;
+        let public_key = hex::decode_array("public_key", &format!("0x{digits}"))
+            .map_err(|_| checker.error("network.milestone_keys.public_key", key, "not a 32-byte key", fix))?;
         Ok(MilestoneKey { public_key, start: raw.start, end: raw.end })
     };
     network.milestone_keys.get_ref().iter().map(parse).collect()

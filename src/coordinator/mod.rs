@@ -166,7 +166,9 @@ impl Coordinator {
         let checked = checked::check(&self.node.facts.network, bytes)
             .map_err(|error| Error::Refused(error.to_string()))?;
         if checked.milestone.is_none() {
-            return Err(Error::Refused("the network's milestone keys do not include this coordinator's".into()));
+            return Err(Error::Refused(
+                "the network's milestone keys do not include this coordinator's".into(),
+            ));
         }
         match self.node.submit(checked).await? {
             Verdict::Accepted { .. } => Ok(()),

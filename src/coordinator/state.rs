@@ -63,8 +63,7 @@ impl State {
     }
 
     fn write(&mut self, index: u32, block: String) -> Result<(), Error> {
-        let wrong =
-            |problem: String| Error::File { path: self.path.display().to_string(), problem };
+        let wrong = |problem: String| Error::File { path: self.path.display().to_string(), problem };
         let json = Json { latest_milestone_index: index, latest_milestone_block: block };
         let text = serde_json::to_vec(&json).map_err(|error| wrong(error.to_string()))?;
         files::write_atomic(&self.path, &text, 0o600).map_err(|error| wrong(error.to_string()))?;

@@ -103,7 +103,12 @@ impl Engine {
         self.tangle.confirm(view, index, referenced.iter().map(|block| block.id))?;
         let stamp = MilestoneStamp { id: essence.id(), index, timestamp: essence.timestamp };
         self.confirmed = stamp;
-        self.effects.push_back(Effect::Commit(Box::new(Confirmation { block_id, milestone, stamp, referenced })));
+        self.effects.push_back(Effect::Commit(Box::new(Confirmation {
+            block_id,
+            milestone,
+            stamp,
+            referenced,
+        })));
         Ok(Ok(()))
     }
 

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn visits_parents_first_in_stored_order_and_each_once() {
-        let first = apply(&diamond(), &question(1, &[3, 4], MilestoneId::ZERO, 11), MilestoneIndex(0)).unwrap();
+        let first =
+            apply(&diamond(), &question(1, &[3, 4], MilestoneId::ZERO, 11), MilestoneIndex(0)).unwrap();
         let order = first.referenced.iter().map(|block| block.id).collect::<Vec<_>>();
         assert_eq!(order, [id(1), id(3), id(2), id(4)]);
         assert_eq!(first.inclusion_merkle_root, merkle::root(&order));

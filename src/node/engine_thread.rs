@@ -42,8 +42,7 @@ pub(super) struct EngineThread {
 impl EngineThread {
     /// An engine at the store's newest milestone, with its unreferenced blocks replayed.
     pub(super) fn new(facts: Arc<Facts>, store: Store, recovered: Recovered) -> anyhow::Result<Self> {
-        let genesis =
-            MilestoneStamp { id: MilestoneId::ZERO, index: facts.network.genesis, timestamp: 0 };
+        let genesis = MilestoneStamp { id: MilestoneId::ZERO, index: facts.network.genesis, timestamp: 0 };
         let confirmed = recovered.confirmed.as_ref().map_or(genesis, |milestone| milestone.stamp());
         let confirmed_block = recovered.confirmed.as_ref().map_or(BlockId::ZERO, |found| found.block_id);
         let mut this = Self {
@@ -98,9 +97,8 @@ impl EngineThread {
         loop {
             turns.fetch_add(1, Ordering::Relaxed);
             let mut batch = Vec::with_capacity(BATCH);
-            let received = runtime.block_on(async {
-                tokio::time::timeout(IDLE, queue.recv_many(&mut batch, BATCH)).await
-            });
+            let received = runtime
+                .block_on(async { tokio::time::timeout(IDLE, queue.recv_many(&mut batch, BATCH)).await });
             match received {
                 Ok(0) => return Ok(()),
                 Ok(_) => self.turn(batch, status)?,

@@ -10,8 +10,8 @@ pub mod lanes;
 pub mod miner;
 pub mod trits;
 
-use crate::protocol::block::NONCE_BYTES;
 use crate::protocol::blake2b_256;
+use crate::protocol::block::NONCE_BYTES;
 
 /// Trailing zero trits of the Curl-P-81 hash of a block: its digest (without the nonce) and the nonce,
 /// as 243 trits. `None` when the block is shorter than a nonce.

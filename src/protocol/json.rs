@@ -112,9 +112,10 @@ impl BlockJson {
     pub fn to_draft(&self) -> Result<Draft, Error> {
         let nonce = match self.nonce.as_str() {
             "" => 0,
-            text => text
-                .parse()
-                .map_err(|_| Error::Malformed { field: "nonce", expected: "a 64-bit number as decimal string" })?,
+            text => text.parse().map_err(|_| Error::Malformed {
+                field: "nonce",
+                expected: "a 64-bit number as decimal string",
+            })?,
         };
         Ok(Draft {
             protocol_version: self.protocol_version,
@@ -139,10 +140,12 @@ impl PayloadJson {
 
     fn to_payload(&self) -> Result<Payload, Error> {
         match self {
-            Self::TaggedData(json) if json.kind == tagged_data::KIND => Ok(Payload::TaggedData(TaggedData::new(
-                bytes_or_empty("payload.tag", &json.tag)?,
-                bytes_or_empty("payload.data", &json.data)?,
-            )?)),
+            Self::TaggedData(json) if json.kind == tagged_data::KIND => {
+                Ok(Payload::TaggedData(TaggedData::new(
+                    bytes_or_empty("payload.tag", &json.tag)?,
+                    bytes_or_empty("payload.data", &json.data)?,
+                )?))
+            }
             Self::TaggedData(TaggedDataJson { kind: milestone::KIND, .. }) => {
                 Err(Error::Malformed { field: "payload", expected: "every field of a milestone" })
             }
@@ -199,7 +202,10 @@ impl MilestoneJson {
             protocol_version: self.protocol_version,
             previous: MilestoneId::from_hex(&self.previous_milestone_id)?,
             parents: Parents::new(block_ids("payload.parents", &self.parents)?)?,
-            inclusion_merkle_root: hex::decode_array("payload.inclusionMerkleRoot", &self.inclusion_merkle_root)?,
+            inclusion_merkle_root: hex::decode_array(
+                "payload.inclusionMerkleRoot",
+                &self.inclusion_merkle_root,
+            )?,
             applied_merkle_root: hex::decode_array("payload.appliedMerkleRoot", &self.applied_merkle_root)?,
             metadata,
         };

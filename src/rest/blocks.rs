@@ -33,9 +33,8 @@ pub(super) async fn submit(
     body: Body,
 ) -> Result<Response, ApiError> {
     let form = media::sent(&headers)?;
-    let body = axum::body::to_bytes(body, MAX_BODY_BYTES)
-        .await
-        .map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
+    let body =
+        axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
     let draft = parse(form, &body)?;
     let id = attach(&api, draft).await?.to_string();
     let location = [(header::LOCATION, id.clone())];
@@ -188,7 +187,8 @@ pub(super) async fn metadata(
         referenced_by_milestone_index: reference.map(|reference| reference.milestone.0),
         milestone_index,
         ledger_inclusion_state: reference.map(|_| "noTransaction"),
-        should_promote: (open && solid).then(|| outlook.as_ref().is_some_and(|outlook| outlook.should_promote)),
+        should_promote: (open && solid)
+            .then(|| outlook.as_ref().is_some_and(|outlook| outlook.should_promote)),
         should_reattach: (open && solid)
             .then(|| outlook.as_ref().is_none_or(|outlook| outlook.should_reattach)),
         white_flag_index: reference.map(|reference| reference.white_flag_index),

@@ -169,9 +169,7 @@ impl Handles {
 
     pub(super) fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
         let value = self.index.get(id.0).map_err(self.io("reading"))?;
-        value
-            .map(|bytes| BlockKey::from_bytes(&bytes).ok_or_else(|| self.damaged("block key")))
-            .transpose()
+        value.map(|bytes| BlockKey::from_bytes(&bytes).ok_or_else(|| self.damaged("block key"))).transpose()
     }
 
     pub(super) fn block(&self, key: BlockKey) -> Result<Option<Vec<u8>>, Error> {
@@ -194,9 +192,7 @@ impl Handles {
 
     pub(super) fn reference(&self, key: BlockKey) -> Result<Option<Reference>, Error> {
         let value = self.reference.get(key.to_bytes()).map_err(self.io("reading"))?;
-        value
-            .map(|bytes| Reference::from_bytes(&bytes).ok_or_else(|| self.damaged("reference")))
-            .transpose()
+        value.map(|bytes| Reference::from_bytes(&bytes).ok_or_else(|| self.damaged("reference"))).transpose()
     }
 
     pub(super) fn milestone(&self, index: MilestoneIndex) -> Result<Option<(BlockId, Vec<u8>)>, Error> {

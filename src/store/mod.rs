@@ -199,10 +199,11 @@ impl Store {
     /// Drops the oldest epochs as long as the others hold enough milestones.
     fn prune(&mut self) -> Result<(), Error> {
         loop {
-            let second = match self.epochs.read().expect("no reader panics while it holds the list").as_slice() {
-                [_, second, _, ..] => second.clone(),
-                _ => return Ok(()),
-            };
+            let second =
+                match self.epochs.read().expect("no reader panics while it holds the list").as_slice() {
+                    [_, second, _, ..] => second.clone(),
+                    _ => return Ok(()),
+                };
             let Some(first_kept) = second.first_milestone()? else { return Ok(()) };
             let kept = self.confirmed.0.saturating_sub(first_kept.0) + 1;
             if kept < self.limits.keep_milestones {

@@ -116,8 +116,7 @@ impl Tangle {
         if self.nodes.contains_key(&id) {
             return Ok(Inserted::Known);
         }
-        let node =
-            Node { parents, milestone, solid: false, referenced: None, roots: ConeRoots::default() };
+        let node = Node { parents, milestone, solid: false, referenced: None, roots: ConeRoots::default() };
         self.nodes.insert(id, node);
         self.solidify_from(view, id)
     }

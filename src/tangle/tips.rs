@@ -72,9 +72,7 @@ impl Tips {
             }
             Laziness::Lazy | Laziness::BelowMaxDepth => false,
         });
-        if self.newest.is_some_and(|id| {
-            matches!(laziness(&id), Laziness::Lazy | Laziness::BelowMaxDepth)
-        }) {
+        if self.newest.is_some_and(|id| matches!(laziness(&id), Laziness::Lazy | Laziness::BelowMaxDepth)) {
             self.newest = None;
         }
     }
@@ -82,7 +80,11 @@ impl Tips {
     /// Up to `count` distinct healthy tips, uniformly; semi-lazy ones only when there is no healthy one.
     pub fn select(&self, count: usize, random: &mut dyn FnMut(usize) -> usize) -> Vec<BlockId> {
         let pool = |semi_lazy: bool| {
-            self.tips.iter().filter(move |tip| tip.semi_lazy == semi_lazy).map(|tip| tip.id).collect::<Vec<_>>()
+            self.tips
+                .iter()
+                .filter(move |tip| tip.semi_lazy == semi_lazy)
+                .map(|tip| tip.id)
+                .collect::<Vec<_>>()
         };
         let mut pool = Some(pool(false)).filter(|healthy| !healthy.is_empty()).unwrap_or_else(|| pool(true));
         let mut chosen = Vec::new();

@@ -1,0 +1,8 @@
+//! What the appliance decides at boot and while it runs, without doing any of it.
+//!
+//! Pure (layer L1).
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod policy;
+pub mod slot;

@@ -1,0 +1,80 @@
+//! The card: found by its signature, its data partition grown to the end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::ioctl;
+use crate::board::layout::{self, SECTOR_BYTES};
+
+/// Blocks of the data partition's file system, in bytes.
+const EXT4_BLOCK_BYTES: u64 = 4_096;
+
+/// The disk that this system was started from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    name: String,
+}
+
+impl Disk {
+    /// The first disk, by name, whose master boot record has our signature; `None` while there is none.
+    ///
+    /// # Errors
+    /// `/sys/block` cannot be read.
+    pub fn find() -> io::Result<Option<Self>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir("/sys/block")? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        let disks = names.into_iter().map(|name| Self { name });
+        Ok(disks.into_iter().find(|disk| disk.mbr().is_ok_and(|mbr| layout::read_mbr(&mbr).is_some())))
+    }
+
+    fn device(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+
+    /// Device of a partition: `vda4`, `mmcblk0p4`.
+    pub fn partition(&self, number: u32) -> PathBuf {
+        let separator = if self.name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+        Path::new("/dev").join(format!("{}{separator}{number}", self.name))
+    }
+
+    fn mbr(&self) -> io::Result<[u8; 512]> {
+        let mut mbr = [0; 512];
+        File::open(self.device())?.read_exact(&mut mbr)?;
+        Ok(mbr)
+    }
+
+    fn sectors(&self) -> io::Result<u64> {
+        let text = fs::read_to_string(format!("/sys/block/{}/size", self.name))?;
+        text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "size of the disk"))
+    }
+
+    /// Grows partition 4 to the end of the disk: one sector is written, so a power cut leaves the old or
+    /// the new table. Gives the partition's new size in bytes, `None` when there was nothing to do.
+    ///
+    /// # Errors
+    /// The table cannot be written, or the kernel does not take the new size.
+    pub fn grow(&self) -> io::Result<Option<u64>> {
+        let Some((mbr, extent)) = layout::grown(&self.mbr()?, self.sectors()?) else { return Ok(None) };
+        let mut device = OpenOptions::new().read(true).write(true).open(self.device())?;
+        device.seek(SeekFrom::Start(0))?;
+        device.write_all(&mbr)?;
+        device.sync_all()?;
+        let bytes = |sectors: u64| i64::try_from(sectors * SECTOR_BYTES).unwrap_or(i64::MAX);
+        ioctl::resize_partition(&device, 4, bytes(extent.start), bytes(extent.sectors))?;
+        Ok(Some(extent.sectors * SECTOR_BYTES))
+    }
+}
+
+/// Grows the mounted data file system to its partition; it is left alone when it fills that already.
+///
+/// # Errors
+/// The kernel refuses: the file system stays as large as it was.
+pub fn grow_data(device: &Path, place: &Path) -> io::Result<()> {
+    let bytes = File::open(device)?.seek(SeekFrom::End(0))?;
+    ioctl::resize_ext4(&File::open(place)?, bytes / EXT4_BLOCK_BYTES)?;
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! The host firewall: which rules there are, and their atomic installation.
+
+pub mod readback;
+pub mod rule;
+
+use std::ffi::CStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netlink_bindings::nftables::{Chained, Nfgenmsg};
+use netlink_socket2::NetlinkSocket;
+
+use crate::firmware::netlink::{During, NetError, Result};
+use readback::read_back;
+use rule::{FAMILY_IPV4, FAMILY_IPV6, Match, Rule, Verdict, ct_state};
+
+/// The table this program owns; nothing else may write to it.
+pub const TABLE: &CStr = c"osmia";
+
+/// `NFPROTO_INET`: one table for IPv4 and IPv6.
+pub(crate) const NFPROTO_INET: u8 = 1;
+/// `NFNL_SUBSYS_NFTABLES`, announced in the batch begin and end messages.
+const NFTABLES_SUBSYSTEM: u16 = 10;
+/// Sequence numbers set aside for one batch; more than any batch has messages.
+const BATCH_SEQUENCES: u32 = 1 << 16;
+/// Somewhere above 240 messages the acks overflow the default receive buffer:
+/// the batch is then committed, but reported as `ENOBUFS`.
+const MAX_RULES: usize = 150;
+/// The loopback interface has this index in every network namespace.
+const LOOPBACK_INDEX: u32 = 1;
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// destination-unreachable, echo-request, time-exceeded, parameter-problem.
+const ICMP_TYPES: [u8; 4] = [3, 8, 11, 12];
+/// destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request.
+const ICMPV6_LIMITED_TYPES: [u8; 5] = [1, 2, 3, 4, 128];
+/// router-advert, neighbour-solicit, neighbour-advert: never limited, or IPv6 stops.
+const ICMPV6_NEIGHBOUR_TYPES: [u8; 3] = [134, 135, 136];
+const ICMP_LIMIT: Match = Match::RateLimit { per_second: 20, burst: 20 };
+
+/// Transport protocol of an opened port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
+/// Who may reach an opened port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Everybody.
+    Any,
+    /// Private, link-local and loopback addresses only.
+    PrivateRanges,
+}
+
+/// One port opened to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllowRule {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Destination port.
+    pub port: u16,
+    /// Who may reach it.
+    pub from: Source,
+}
+
+/// A base chain of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseChain {
+    /// Its name.
+    pub name: &'static CStr,
+    /// `NF_INET_*` hook number.
+    pub hook: u32,
+    /// What happens to a packet that no rule judges.
+    pub policy: Verdict,
+}
+
+/// All base chains, in creation order.
+pub const CHAINS: [BaseChain; 3] = [
+    BaseChain { name: c"input", hook: 1, policy: Verdict::Drop },
+    BaseChain { name: c"forward", hook: 2, policy: Verdict::Drop },
+    BaseChain { name: c"output", hook: 3, policy: Verdict::Accept },
+];
+
+/// Replace the whole table in one transaction, then check what the kernel holds.
+///
+/// The kernel swaps tables at once, so no packet sees a state in between, and it
+/// keeps the old table when it refuses the batch. An error from the final check
+/// means that what is in force is not what was asked for.
+pub fn apply_firewall(allow: &[AllowRule]) -> Result<()> {
+    let rules = input_rules(allow);
+    if rules.len() > MAX_RULES {
+        return Err(NetError::new(format!("{} firewall rules, at most {MAX_RULES}", rules.len())));
+    }
+    let mut socket = NetlinkSocket::new();
+    let mut batch = Chained::new(socket.reserve_seq(BATCH_SEQUENCES));
+    let batch_header = header(0, NFTABLES_SUBSYSTEM);
+    batch.request().op_batch_begin_do(&batch_header);
+    replace_table(&mut batch, &rules);
+    batch.request().op_batch_end_do(&batch_header);
+    socket
+        .request_chained(&batch.finalize())
+        .during("sending the firewall")?
+        .recv_all()
+        .during("loading the firewall")?;
+    verify(&rules)
+}
+
+/// Check that the kernel holds exactly the chains, policies and rules of `allow`.
+pub fn verify_firewall(allow: &[AllowRule]) -> Result<()> {
+    verify(&input_rules(allow))
+}
+
+fn verify(input: &[Rule]) -> Result<()> {
+    let loaded = read_back()?;
+    if loaded.len() != CHAINS.len() {
+        return Err(NetError::new(format!("firewall has {} chains", loaded.len())));
+    }
+    for (expected, found) in CHAINS.iter().zip(&loaded) {
+        let rules = if expected.name == c"input" { input } else { &[] };
+        let same = found.name.as_c_str() == expected.name
+            && found.hook == Some(expected.hook)
+            && found.policy == Some(expected.policy)
+            && found.rules.iter().map(|loaded| &loaded.rule).eq(rules);
+        if !same {
+            return Err(NetError::new(format!("firewall chain {:?} is not as written", expected.name)));
+        }
+    }
+    Ok(())
+}
+
+/// The rules of the `input` chain, in order.
+pub fn input_rules(allow: &[AllowRule]) -> Vec<Rule> {
+    let mut rules = vec![
+        Rule::accept(vec![Match::InputInterface(LOOPBACK_INDEX)]),
+        Rule::accept(vec![Match::ConnectionState(ct_state::ESTABLISHED | ct_state::RELATED)]),
+        Rule::drop(vec![Match::ConnectionState(ct_state::INVALID)]),
+    ];
+    rules.extend(ICMP_TYPES.map(|kind| icmp(FAMILY_IPV4, ICMP, kind, true)));
+    rules.extend(ICMPV6_NEIGHBOUR_TYPES.map(|kind| icmp(FAMILY_IPV6, ICMPV6, kind, false)));
+    rules.extend(ICMPV6_LIMITED_TYPES.map(|kind| icmp(FAMILY_IPV6, ICMPV6, kind, true)));
+    rules.extend(allow.iter().copied().flat_map(port_rules));
+    rules
+}
+
+fn icmp(family: u8, protocol: u8, kind: u8, limited: bool) -> Rule {
+    let mut matches = vec![Match::Family(family), Match::Protocol(protocol), Match::IcmpType(kind)];
+    if limited {
+        matches.push(ICMP_LIMIT);
+    }
+    Rule::accept(matches)
+}
+
+fn port_rules(allow: AllowRule) -> Vec<Rule> {
+    let open = |mut matches: Vec<Match>| {
+        matches.push(Match::Protocol(allow.protocol.number()));
+        matches.push(Match::DestinationPort(allow.port));
+        matches.push(Match::ConnectionState(ct_state::NEW));
+        Rule::accept(matches)
+    };
+    match allow.from {
+        Source::Any => vec![open(Vec::new())],
+        Source::PrivateRanges => private_ranges()
+            .into_iter()
+            .map(|(network, prefix)| {
+                let family = if network.is_ipv4() { FAMILY_IPV4 } else { FAMILY_IPV6 };
+                open(vec![Match::Family(family), Match::Source(network, prefix)])
+            })
+            .collect(),
+    }
+}
+
+fn private_ranges() -> [(IpAddr, u8); 7] {
+    let v4 = |a, b| IpAddr::V4(Ipv4Addr::new(a, b, 0, 0));
+    let v6 = |first| IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0));
+    [
+        (v4(10, 0), 8),
+        (v4(172, 16), 12),
+        (v4(192, 168), 16),
+        (v4(169, 254), 16),
+        (v4(127, 0), 8),
+        (v6(0xfc00), 7),
+        (v6(0xfe80), 10),
+    ]
+}
+
+/// "add, delete, add" is the idiom that works whether or not the table exists.
+fn replace_table(batch: &mut Chained<'_>, rules: &[Rule]) {
+    add_table(batch);
+    batch.request().op_deltable_do(&header(NFPROTO_INET, 0)).encode().push_name(TABLE);
+    add_table(batch);
+    // netlink-socket2 0.3.5 reports success without reading any ack when a
+    // batch has a multiple of 64 messages: begin + end + 3 tables + chains + rules.
+    if (5 + CHAINS.len() + rules.len()).is_multiple_of(64) {
+        add_table(batch);
+    }
+    for chain in &CHAINS {
+        add_chain(batch, chain);
+    }
+    for rule in rules {
+        add_rule(batch, c"input", rule);
+    }
+}
+
+fn add_table(batch: &mut Chained<'_>) {
+    batch.request().set_create().op_newtable_do(&header(NFPROTO_INET, 0)).encode().push_name(TABLE);
+}
+
+fn add_chain(batch: &mut Chained<'_>, chain: &BaseChain) {
+    batch
+        .request()
+        .set_create()
+        .op_newchain_do(&header(NFPROTO_INET, 0))
+        .encode()
+        .push_table(TABLE)
+        .push_name(chain.name)
+        .push_type(c"filter")
+        .push_policy(chain.policy.code())
+        .nested_hook()
+        .push_num(chain.hook)
+        .push_priority(0);
+}
+
+fn add_rule(batch: &mut Chained<'_>, chain: &CStr, rule: &Rule) {
+    use netlink_bindings::traits::Pusher;
+    batch
+        .request()
+        .set_create()
+        .set_append() // without it, the rule goes to the head of the chain
+        .op_newrule_do(&header(NFPROTO_INET, 0))
+        .encode()
+        .push_table(TABLE)
+        .push_chain(chain)
+        .nested_expressions()
+        .as_vec_mut()
+        .extend_from_slice(&rule.encode());
+}
+
+pub(crate) fn header(family: u8, resource: u16) -> Nfgenmsg {
+    let mut header = Nfgenmsg::new();
+    header.nfgen_family = family;
+    header.set_res_id(resource);
+    header
+}

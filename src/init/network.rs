@@ -1,0 +1,126 @@
+//! The network: ports opened as configured, every Ethernet link brought up, a DHCP lease for each.
+
+use std::collections::BTreeMap;
+use std::io::PipeWriter;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::dhcp::Lease;
+use crate::firmware::dhcp::{self, Event};
+use crate::firmware::firewall::{self, AllowRule, Protocol, Source};
+use crate::firmware::link::{self, Address, DefaultRoute, Link};
+use crate::firmware::netlink;
+
+/// Cables are plugged and pulled; links are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a DHCP server shows its owner.
+const HOST_NAME: &str = "osmia";
+
+/// What the configuration opens: the REST API, for private addresses.
+pub(super) fn allowed(config: &Config) -> Vec<AllowRule> {
+    let rest = config.rest_bind;
+    let rest = AllowRule { protocol: Protocol::Tcp, port: rest.port(), from: Source::PrivateRanges };
+    Vec::from_iter((!config.rest_bind.ip().is_loopback()).then_some(rest))
+}
+
+/// Replaces the closed firewall by the configured one.
+pub(super) fn open_ports(config: &Config) -> netlink::Result<()> {
+    let allowed = allowed(config);
+    firewall::apply_firewall(&allowed)?;
+    for rule in allowed {
+        tracing::info!(port = rule.port, protocol = ?rule.protocol, from = ?rule.from, "port open");
+    }
+    Ok(())
+}
+
+/// Watches the links from a thread of its own.
+pub(super) fn start() {
+    std::thread::spawn(|| {
+        let mut clients = BTreeMap::new();
+        loop {
+            match link::list_links() {
+                Ok(links) => links.iter().for_each(|link| tend(link, &mut clients)),
+                Err(error) => tracing::warn!(%error, "links not listed"),
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    });
+}
+
+/// Brings a link up; starts DHCP when its cable is plugged in, ends it when that is pulled.
+fn tend(link: &Link, clients: &mut BTreeMap<u32, PipeWriter>) {
+    if link.is_loopback() || link.mac.is_none() {
+        if link.is_loopback() && !link.is_up() {
+            bring_up(link);
+        }
+        return;
+    }
+    if !link.is_up() {
+        bring_up(link);
+    } else if !link.has_carrier() {
+        // Dropping the pipe ends the client.
+        if clients.remove(&link.index).is_some() {
+            tracing::info!(link = %link.name, "cable pulled");
+        }
+    } else if !clients.contains_key(&link.index) {
+        match std::io::pipe() {
+            Ok((stop, stopper)) => {
+                clients.insert(link.index, stopper);
+                let link = link.clone();
+                std::thread::spawn(move || lease(&link, &stop));
+            }
+            Err(error) => tracing::warn!(link = %link.name, %error, "no DHCP"),
+        }
+    }
+}
+
+fn bring_up(link: &Link) {
+    if let Err(error) = link::set_link_up(link.index) {
+        tracing::warn!(link = %link.name, %error, "link not brought up");
+    }
+}
+
+/// Holds a lease on a link until its cable is pulled.
+fn lease(link: &Link, stop: &impl AsFd) {
+    let mut held: Option<Lease> = None;
+    let ended = dhcp::run(&link.name, HOST_NAME, stop.as_fd(), |event| match event {
+        Event::Acquired(lease) => {
+            let news = held.as_ref().is_none_or(|before| before.address != lease.address);
+            if news {
+                tracing::info!(link = %link.name, address = %lease.address, prefix = lease.prefix, "address");
+                drop_address(link, held.take());
+            }
+            if let Err(error) = apply(link, &lease) {
+                tracing::warn!(link = %link.name, %error, "lease not applied");
+            }
+            held = Some(lease);
+        }
+        Event::Lost(loss) => {
+            tracing::warn!(link = %link.name, ?loss, "address lost");
+            drop_address(link, held.take());
+        }
+        Event::Failed(error) => tracing::debug!(link = %link.name, %error, "DHCP message failed"),
+    });
+    drop_address(link, held);
+    if let Err(error) = ended {
+        tracing::warn!(link = %link.name, %error, "DHCP ended");
+    }
+}
+
+fn apply(link: &Link, lease: &Lease) -> netlink::Result<()> {
+    link::add_address(&Address { link: link.index, ip: lease.address, prefix: lease.prefix })?;
+    match lease.routers.first() {
+        Some(gateway) => link::replace_default_route(DefaultRoute { link: link.index, gateway: *gateway }),
+        None => Ok(()),
+    }
+}
+
+fn drop_address(link: &Link, lease: Option<Lease>) {
+    let Some(lease) = lease else { return };
+    let address = Address { link: link.index, ip: lease.address, prefix: lease.prefix };
+    if let Err(error) = link::delete_address(&address) {
+        tracing::debug!(link = %link.name, %error, "address not removed");
+    }
+}

@@ -1,0 +1,69 @@
+//! Orders to end: signals, Ctrl-Alt-Del, the power button.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::Event;
+use crate::firmware::power::End;
+
+/// `struct input_event` on a 64-bit kernel: time (16 bytes), type u16, code u16, value i32.
+const EVENT_BYTES: usize = 24;
+/// `EV_KEY` (linux/input-event-codes.h).
+const EV_KEY: u16 = 1;
+/// `KEY_POWER`.
+const KEY_POWER: u16 = 116;
+
+/// Listens on threads of their own.
+pub(super) fn listen(events: &Sender<Event>) {
+    match Signals::new([SIGCHLD, SIGINT, SIGTERM]) {
+        Ok(signals) => {
+            let events = events.clone();
+            std::thread::spawn(move || listen_signals(signals, &events));
+        }
+        Err(error) => tracing::error!(%error, "signals are not heard"),
+    }
+    for device in input_devices() {
+        let events = events.clone();
+        std::thread::spawn(move || listen_button(&device, &events));
+    }
+}
+
+fn listen_signals(mut signals: Signals, events: &Sender<Event>) {
+    for signal in signals.forever() {
+        let event = match signal {
+            SIGCHLD => Event::Child,
+            // The kernel sends SIGINT for Ctrl-Alt-Del.
+            SIGINT => Event::Order(End::Restart),
+            _ => Event::Order(End::PowerOff),
+        };
+        if events.send(event).is_err() {
+            return;
+        }
+    }
+}
+
+fn input_devices() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(Path::new("/dev/input")) else { return Vec::new() };
+    let names = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("event"));
+    names.map(|entry| entry.path()).collect()
+}
+
+fn listen_button(device: &Path, events: &Sender<Event>) {
+    let mut event = [0; EVENT_BYTES];
+    let Ok(mut device) = File::open(device) else { return };
+    while device.read_exact(&mut event).is_ok() {
+        let number = |at: usize| u16::from_ne_bytes([event[at], event[at + 1]]);
+        let pressed = event[20] != 0;
+        if number(16) == EV_KEY && number(18) == KEY_POWER && pressed {
+            tracing::info!("power button pressed");
+            if events.send(Event::Order(End::PowerOff)).is_err() {
+                return;
+            }
+        }
+    }
+}
