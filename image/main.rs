@@ -1,3 +1,115 @@
-//! Image builder (to come).
+//! Image builder and emulator front end, on the host: `cargo image build`, `cargo image run`.
+//!
+//! The same sources and packages give the same bytes. Nothing here is part of the device's binary.
 
-fn main() {}
+mod disk;
+mod fat;
+mod fetch;
+mod firmware;
+mod host;
+mod initrd;
+mod kernel;
+mod plan;
+mod progress;
+mod qemu;
+mod rom;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo image", about = "Builds flashable Osmia images and boots them in an emulator")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a flashable image
+    Build(Build),
+    /// Build the emulated board's image, boot it, and show where to point a client
+    Run(Run),
+    /// Boot an image with qemu's own options, and nothing else around it
+    Qemu(Qemu),
+}
+
+/// What goes into an image.
+#[derive(Args)]
+struct Build {
+    /// Board: a file in boards/
+    #[arg(long, default_value = "qemu-virt")]
+    board: String,
+    /// Configuration for the card's boot partition instead of image/node.toml
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where to write the image
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Also write it compressed (.img.xz)
+    #[arg(long)]
+    compress: bool,
+    /// Download and install nothing: fail and say what is missing
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    build: Build,
+    /// Start with a fresh card although the image is the same as at the last run
+    #[arg(long)]
+    fresh: bool,
+    /// End as soon as the API answers
+    #[arg(long)]
+    until_ready: bool,
+}
+
+#[derive(Args)]
+struct Qemu {
+    /// Card image; written to
+    #[arg(long)]
+    disk: PathBuf,
+    /// More options for qemu
+    #[arg(last = true)]
+    options: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Build(arguments) => build(&arguments).map(drop),
+        Command::Run(arguments) => build(&arguments.build)
+            .and_then(|image| qemu::run(&image, arguments.fresh, arguments.until_ready)),
+        Command::Qemu(arguments) => qemu::replace_process(&arguments.disk, &arguments.options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds an image and gives its path.
+fn build(arguments: &Build) -> anyhow::Result<PathBuf> {
+    let plan = plan::Plan::new(&arguments.board, arguments.config.as_deref())?;
+    let out = match &arguments.out {
+        Some(out) => out.clone(),
+        None => plan::folder()?.join(format!("osmia-{}.img", plan.board.name)),
+    };
+    host::provide(arguments.offline)?;
+    let packages = fetch::packages(&plan.board.image.packages, arguments.offline)?;
+    let osmia = firmware::build(arguments.offline)?;
+    let kernel = kernel::unpack(&plan.board.image, &packages)?;
+    let initrd = initrd::pack(&osmia, &kernel, plan.built)?;
+    disk::write(&plan, &kernel, &initrd, &out).with_context(|| format!("writing {}", out.display()))?;
+    if arguments.compress {
+        disk::compress(&out)?;
+    }
+    Ok(out)
+}

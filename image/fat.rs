@@ -1,0 +1,33 @@
+//! FAT partitions, byte for byte the same for the same files: fatfs without its clock feature gives every
+//! file the time 1980-01-01.
+
+use std::io::{Cursor, Write};
+
+use anyhow::Context;
+use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
+
+/// A file system of `bytes` bytes with the files given, all in its root.
+pub(crate) fn format(bytes: u64, label: &str, files: &[(&str, &[u8])]) -> anyhow::Result<Vec<u8>> {
+    let size = usize::try_from(bytes).context("partition too large for this host")?;
+    let mut image = Cursor::new(vec![0; size]);
+    let mut padded = [b' '; 11];
+    padded[..label.len()].copy_from_slice(label.as_bytes());
+    let id = u32::from_le_bytes([b'O', b'S', padded[0], padded[padded.len() - 1]]);
+    let options = FormatVolumeOptions::new().volume_label(padded).volume_id(id);
+    fatfs::format_volume(&mut image, options).context("formatting")?;
+    let file_system = FileSystem::new(&mut image, FsOptions::new())?;
+    for (name, content) in files {
+        file_system.root_dir().create_file(name)?.write_all(content).with_context(|| (*name).to_owned())?;
+    }
+    file_system.unmount()?;
+    Ok(image.into_inner())
+}
+
+/// A file of a FAT partition's root.
+pub(crate) fn read(partition: &[u8], name: &str) -> anyhow::Result<Vec<u8>> {
+    let file_system = FileSystem::new(Cursor::new(partition.to_vec()), FsOptions::new())?;
+    let mut file = file_system.root_dir().open_file(name).with_context(|| name.to_owned())?;
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(&mut file, &mut content)?;
+    Ok(content)
+}

@@ -1,0 +1,162 @@
+//! Kernel and modules out of the Debian packages, and the index that the firmware loads modules by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use osmia::board::Image;
+
+use crate::progress;
+
+/// What an image takes from the packages.
+pub(crate) struct Kernel {
+    /// Uncompressed kernel.
+    pub(crate) image: Vec<u8>,
+    /// Module name and uncompressed file, in order of name.
+    pub(crate) modules: BTreeMap<String, Vec<u8>>,
+    /// See `osmia::firmware::modules`.
+    pub(crate) index: String,
+}
+
+/// Picks the kernel, the board's modules and all they depend on.
+pub(crate) fn unpack(image: &Image, packages: &[PathBuf]) -> anyhow::Result<Kernel> {
+    progress::step("unpacking kernel and modules", || {
+        let mut kernel = None;
+        let mut packed = BTreeMap::new();
+        for package in packages {
+            read_package(package, &mut kernel, &mut packed).with_context(|| package.display().to_string())?;
+        }
+        let kernel = kernel.context("no package has a vmlinuz")?;
+        select(image, kernel, &packed)
+    })
+}
+
+/// Reads a package's files through dpkg-deb, keeping the kernel and the modules, still compressed.
+fn read_package(
+    package: &Path,
+    kernel: &mut Option<Vec<u8>>,
+    modules: &mut BTreeMap<String, Vec<u8>>,
+) -> anyhow::Result<()> {
+    let mut child =
+        Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().context("dpkg-deb has no output")?;
+    let mut archive = tar::Archive::new(output);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut content = Vec::new();
+        if name == "vmlinuz" {
+            entry.read_to_end(&mut content)?;
+            *kernel = Some(content);
+        } else if let Some(name) = name.strip_suffix(".ko.xz") {
+            entry.read_to_end(&mut content)?;
+            modules.insert(name.replace('-', "_"), content);
+        }
+    }
+    match child.wait()? {
+        status if status.success() => Ok(()),
+        status => bail!("dpkg-deb: {status}"),
+    }
+}
+
+fn select(image: &Image, kernel: Vec<u8>, packed: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<Kernel> {
+    let mut selection = Selection { packed, modules: BTreeMap::new(), order: BTreeMap::new() };
+    for name in image.early.iter().chain(&image.coldplug) {
+        selection.add(name, &mut BTreeSet::new())?;
+    }
+    let mut index = String::new();
+    for (name, dependencies) in &selection.order {
+        index.push_str(&["module", name].join(" "));
+        for dependency in dependencies {
+            index.push_str(&format!(" {dependency}"));
+        }
+        index.push('\n');
+    }
+    for name in &image.coldplug {
+        for alias in facts(&selection.modules[name])?.aliases {
+            index.push_str(&format!("alias {alias} {name}\n"));
+        }
+    }
+    Ok(Kernel { image: kernel, modules: selection.modules, index })
+}
+
+struct Selection<'a> {
+    packed: &'a BTreeMap<String, Vec<u8>>,
+    modules: BTreeMap<String, Vec<u8>>,
+    /// All that a module needs, first to last.
+    order: BTreeMap<String, Vec<String>>,
+}
+
+impl Selection<'_> {
+    /// Adds a module behind its dependencies. `open` are those being added, to notice a circle.
+    fn add(&mut self, name: &str, open: &mut BTreeSet<String>) -> anyhow::Result<()> {
+        if self.order.contains_key(name) {
+            return Ok(());
+        }
+        if !open.insert(name.to_owned()) {
+            bail!("module {name} depends on itself");
+        }
+        let packed = self.packed.get(name).with_context(|| format!("no package has the module {name}"))?;
+        let mut module = Vec::new();
+        lzma_rust2::XzReader::new(packed.as_slice(), true)
+            .read_to_end(&mut module)
+            .with_context(|| format!("module {name}"))?;
+        let mut order: Vec<String> = Vec::new();
+        for dependency in facts(&module).with_context(|| format!("module {name}"))?.depends {
+            self.add(&dependency, open)?;
+            let below = self.order[&dependency].clone();
+            for one in below.into_iter().chain([dependency]) {
+                if !order.contains(&one) {
+                    order.push(one);
+                }
+            }
+        }
+        open.remove(name);
+        self.order.insert(name.to_owned(), order);
+        self.modules.insert(name.to_owned(), module);
+        Ok(())
+    }
+}
+
+/// What a module says of itself in its `.modinfo` section.
+#[derive(Default)]
+struct Facts {
+    depends: Vec<String>,
+    aliases: Vec<String>,
+}
+
+fn facts(module: &[u8]) -> anyhow::Result<Facts> {
+    let section = modinfo(module).context("no .modinfo section: not a module?")?;
+    let mut facts = Facts::default();
+    for fact in section.split(|byte| *byte == 0).filter_map(|fact| std::str::from_utf8(fact).ok()) {
+        if let Some(names) = fact.strip_prefix("depends=") {
+            let names = names.split(',').filter(|name| !name.is_empty());
+            facts.depends.extend(names.map(|name| name.replace('-', "_")));
+        } else if let Some(alias) = fact.strip_prefix("alias=") {
+            facts.aliases.push(alias.to_owned());
+        }
+    }
+    Ok(facts)
+}
+
+/// Finds a section of a 64-bit little-endian ELF file by its name.
+fn modinfo(elf: &[u8]) -> Option<&[u8]> {
+    let number = |at: usize, bytes: usize| -> Option<usize> {
+        let mut value = [0; 8];
+        value[..bytes].copy_from_slice(elf.get(at..at + bytes)?);
+        usize::try_from(u64::from_le_bytes(value)).ok()
+    };
+    let (table, size, count, names) = (number(40, 8)?, number(58, 2)?, number(60, 2)?, number(62, 2)?);
+    let section = |index: usize| {
+        let at = table + index * size;
+        Some((number(at, 4)?, number(at + 24, 8)?, number(at + 32, 8)?))
+    };
+    let (_, names_at, _) = section(names)?;
+    (0..count).filter_map(section).find_map(|(name, offset, length)| {
+        let name = elf.get(names_at + name..)?;
+        name.starts_with(b".modinfo\0").then(|| elf.get(offset..offset + length)).flatten()
+    })
+}
