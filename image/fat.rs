@@ -1,10 +1,23 @@
-//! FAT partitions, byte for byte the same for the same files: fatfs without its clock feature gives every
-//! file the time 1980-01-01.
+//! FAT partitions, byte for byte the same for the same files.
 
 use std::io::{Cursor, Write};
 
 use anyhow::Context;
-use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
+use fatfs::{Date, DateTime, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
+
+/// Every file of every image has this time.
+#[derive(Debug)]
+struct FixedTime;
+
+impl TimeProvider for FixedTime {
+    fn get_current_date(&self) -> Date {
+        Date { year: 2025, month: 1, day: 1 }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        DateTime { date: self.get_current_date(), time: Time { hour: 0, min: 0, sec: 0, millis: 0 } }
+    }
+}
 
 /// A file system of `bytes` bytes with the files given, all in its root.
 pub(crate) fn format(bytes: u64, label: &str, files: &[(&str, &[u8])]) -> anyhow::Result<Vec<u8>> {
@@ -15,7 +28,7 @@ pub(crate) fn format(bytes: u64, label: &str, files: &[(&str, &[u8])]) -> anyhow
     let id = u32::from_le_bytes([b'O', b'S', padded[0], padded[padded.len() - 1]]);
     let options = FormatVolumeOptions::new().volume_label(padded).volume_id(id);
     fatfs::format_volume(&mut image, options).context("formatting")?;
-    let file_system = FileSystem::new(&mut image, FsOptions::new())?;
+    let file_system = FileSystem::new(&mut image, FsOptions::new().time_provider(&FixedTime))?;
     for (name, content) in files {
         file_system.root_dir().create_file(name)?.write_all(content).with_context(|| (*name).to_owned())?;
     }

@@ -74,6 +74,9 @@ struct Qemu {
     /// Card image; written to
     #[arg(long)]
     disk: PathBuf,
+    /// Kernel arguments added to those on the card
+    #[arg(long)]
+    append: Vec<String>,
     /// More options for qemu
     #[arg(last = true)]
     options: Vec<String>,
@@ -84,7 +87,9 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build(&arguments).map(drop),
         Command::Run(arguments) => build(&arguments.build)
             .and_then(|image| qemu::run(&image, arguments.fresh, arguments.until_ready)),
-        Command::Qemu(arguments) => qemu::replace_process(&arguments.disk, &arguments.options),
+        Command::Qemu(arguments) => {
+            qemu::replace_process(&arguments.disk, &arguments.append, &arguments.options)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

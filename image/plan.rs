@@ -52,10 +52,10 @@ fn built() -> u64 {
     std::env::var("SOURCE_DATE_EPOCH").ok().and_then(number).or_else(commit).unwrap_or(EARLIEST).max(EARLIEST)
 }
 
-/// Folder for everything that is built: `target/image`.
+/// Folder for everything that is built: `target/osmia`.
 pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let folder = target.join("image");
+    let folder = target.join("osmia");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     Ok(folder)
 }

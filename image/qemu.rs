@@ -24,8 +24,8 @@ const CARD_BYTES: u64 = 4 << 30;
 /// Emulation is slow, and the host may be busy with something else.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
-/// The command that boots `card`.
-fn command(card: &Path) -> anyhow::Result<Command> {
+/// The command that boots `card`, with more kernel arguments than those on it.
+fn command(card: &Path, append: &[String]) -> anyhow::Result<Command> {
     let started = rom::start(card)?;
     let folder = card.with_extension("rom");
     fs::create_dir_all(&folder)?;
@@ -33,6 +33,7 @@ fn command(card: &Path) -> anyhow::Result<Command> {
     fs::write(&kernel, &started.kernel)?;
     fs::write(&initrd, &started.initrd)?;
     progress::say(&format!("booting slot {:?}", started.slot));
+    let cmdline = std::iter::once(&started.cmdline).chain(append).cloned().collect::<Vec<_>>().join(" ");
     let mut command =
         Command::new(host::find("qemu-system-aarch64").context("qemu-system-aarch64 is missing")?);
     command
@@ -42,7 +43,7 @@ fn command(card: &Path) -> anyhow::Result<Command> {
         .arg(kernel)
         .arg("-initrd")
         .arg(initrd)
-        .args(["-append", &started.cmdline])
+        .args(["-append", &cmdline])
         .arg("-drive")
         .arg(format!("if=none,id=card,format=raw,file={}", card.display()))
         .args(["-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci"])
@@ -51,8 +52,8 @@ fn command(card: &Path) -> anyhow::Result<Command> {
 }
 
 /// Becomes qemu: whoever started this program holds qemu's process.
-pub(crate) fn replace_process(card: &Path, options: &[String]) -> anyhow::Result<()> {
-    let error = command(card)?.args(options).exec();
+pub(crate) fn replace_process(card: &Path, append: &[String], options: &[String]) -> anyhow::Result<()> {
+    let error = command(card, append)?.args(options).exec();
     Err(error).context("starting qemu")
 }
 
@@ -67,10 +68,10 @@ pub(crate) fn run(image: &Path, fresh: bool, until_ready: bool) -> anyhow::Resul
     let control = plan::folder()?.join("qemu.sock");
     let _ = fs::remove_file(&control);
     let forwards = FORWARDED.map(|(_, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{port}")).concat();
-    let mut qemu = command(&card)?
+    let mut qemu = command(&card, &[])?
         .arg("-netdev")
         .arg(format!("user,id=net{forwards}"))
-        .args(["-device", "virtio-net-pci,netdev=net", "-serial", "stdio"])
+        .args(["-device", "virtio-net-pci,netdev=net,romfile=", "-serial", "stdio"])
         .arg("-qmp")
         .arg(format!("unix:{},server=on,wait=off", control.display()))
         .stdin(Stdio::null())
@@ -150,10 +151,8 @@ fn info() -> anyhow::Result<()> {
 fn power_off(qemu: &mut Child, control: &Path) -> anyhow::Result<()> {
     if qemu.try_wait()?.is_none() {
         progress::say("stopping the board");
-        if let Ok(mut control) = UnixStream::connect(control) {
-            // QMP: the first command leaves the greeting behind.
-            let _ =
-                control.write_all(b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"system_powerdown\"}");
+        if let Err(error) = press_power_button(control) {
+            progress::say(&format!("the power button does not work: {error:#}"));
         }
         let deadline = Instant::now() + Duration::from_secs(90);
         while qemu.try_wait()?.is_none() {
@@ -163,6 +162,20 @@ fn power_off(qemu: &mut Child, control: &Path) -> anyhow::Result<()> {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+    Ok(())
+}
+
+/// QMP: a greeting, then one line of answer to each command.
+fn press_power_button(control: &Path) -> anyhow::Result<()> {
+    let mut control = UnixStream::connect(control)?;
+    control.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut answers = BufReader::new(control.try_clone()?).lines();
+    let mut answer = || answers.next().context("no answer")?.context("no answer");
+    answer()?;
+    for command in ["qmp_capabilities", "system_powerdown"] {
+        writeln!(control, "{{\"execute\":\"{command}\"}}")?;
+        answer()?;
     }
     Ok(())
 }

@@ -106,7 +106,19 @@ pub struct Facts {
     pub require_peers: bool,
 }
 
-/// See the module. Cheap to clone.
+impl Facts {
+    /// Whether clients should use a node in this state: almost synced, not halted, with peers unless it may
+    /// be alone, and the newest milestone not older than five minutes (HORNET).
+    pub fn is_healthy(&self, status: &Status, unix_seconds: u64) -> bool {
+        let age = unix_seconds.saturating_sub(u64::from(status.latest.timestamp));
+        status.almost_synced
+            && status.halted.is_none()
+            && (status.peers > 0 || !self.require_peers)
+            && age < HEALTHY_MILESTONE_AGE_S
+    }
+}
+
+/// See the module. Cheap to clone; the engine ends when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct NodeHandle {
     /// Reads.
@@ -134,15 +146,9 @@ impl NodeHandle {
         self.status.borrow().clone()
     }
 
-    /// Whether clients should use this node: almost synced, not halted, with peers unless it may be alone,
-    /// and the newest milestone not older than five minutes (HORNET).
+    /// Whether clients should use this node at this time.
     pub fn is_healthy(&self, unix_seconds: u64) -> bool {
-        let status = self.status_now();
-        let age = unix_seconds.saturating_sub(u64::from(status.latest.timestamp));
-        status.almost_synced
-            && status.halted.is_none()
-            && (status.peers > 0 || !self.facts.require_peers)
-            && age < HEALTHY_MILESTONE_AGE_S
+        self.facts.is_healthy(&self.status_now(), unix_seconds)
     }
 
     /// Hands a client's block to the engine.

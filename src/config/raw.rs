@@ -131,7 +131,7 @@ impl Default for RawToken {
 
 impl Default for RawRest {
     fn default() -> Self {
-        Self { bind: unplaced("0.0.0.0:14265".to_owned()) }
+        Self { bind: unplaced("[::]:14265".to_owned()) }
     }
 }
 

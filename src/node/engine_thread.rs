@@ -179,6 +179,7 @@ impl EngineThread {
             index = confirmation.stamp.index.0,
             blocks = confirmation.referenced.len(),
             in_memory = self.engine.blocks_in_memory(),
+            memory_mib = memory_mib(),
             "milestone confirmed"
         );
         Ok(())
@@ -200,4 +201,12 @@ impl EngineThread {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Resident memory of this process in MiB, 0 where the kernel does not tell.
+fn memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
 }

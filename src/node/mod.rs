@@ -28,6 +28,9 @@ use engine_thread::EngineThread;
 /// Blocking threads: reads of the store and proof of work.
 const BLOCKING_THREADS: usize = 32;
 
+/// The engine answers what is queued and makes it durable within this time, or is given up.
+const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+
 /// Runs a node on `data` until it is told to stop by SIGTERM or SIGINT.
 ///
 /// `supervised` makes it report to the process that started it, on standard output.
@@ -66,9 +69,9 @@ async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result
     let replay = u32::from(params.below_max_depth) + 5;
     let (store, recovered) = Store::open(&data.join("store"), &params.network_name, limits, replay)?;
     // Bound before anything runs: an address that is taken ends the start at once.
-    let listener = TcpListener::bind(config.rest_bind)
-        .await
-        .with_context(|| format!("rest.bind: listening on {}", config.rest_bind))?;
+    let listener = TcpListener::bind(config.rest_bind).await.with_context(|| {
+        format!("rest.bind: listening on {} (0.0.0.0 where IPv6 is off)", config.rest_bind)
+    })?;
 
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
@@ -77,7 +80,7 @@ async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result
     let node = NodeHandle::new(reader, watched, facts, requests);
     let (engine_done, progress) = engine.spawn(status, queue)?;
     if supervised {
-        supervised::report(progress, node.clone())?;
+        supervised::report(progress, node.status.clone(), node.facts.clone())?;
     }
     let status = node.status_now();
     tracing::info!(
@@ -128,7 +131,10 @@ async fn run_ports(
     stop.send_replace(true);
     // The ports hold the engine's queue; when the last of them is gone, the engine settles and ends.
     rest.await.context("the REST port panicked")?;
-    engine_done.await.context("the engine's thread panicked")??;
+    tokio::time::timeout(SETTLE_WITHIN, engine_done)
+        .await
+        .context("the engine did not settle in time")?
+        .context("the engine's thread panicked")??;
     tracing::info!("stopped");
     ended
 }

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::handle::NodeHandle;
@@ -74,8 +75,10 @@ pub async fn serve(
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     let mut http = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
+    let mut tasks = JoinSet::new();
     tokio::pin!(stop);
     loop {
+        while tasks.try_join_next().is_some() {}
         let place = tokio::select! {
             () = &mut stop => break,
             place = connections.clone().acquire_owned() => place.expect("the semaphore is never closed"),
@@ -96,14 +99,16 @@ pub async fn serve(
         let service = TowerToHyperService::new(app.clone());
         let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "connection ended");
             }
             drop(place);
         });
     }
+    // Whoever keeps a connection busy for longer is cut off.
     let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
+    tasks.shutdown().await;
 }
 
 /// Runs a read of the store where it may block.
