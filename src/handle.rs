@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::BaseToken;
 use crate::engine::checked::CheckedBlock;
 use crate::engine::{Network, Verdict};
-use crate::ledger::view::MilestoneStamp;
 use crate::ledger::whiteflag::{self, Mutations, Question};
 use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::milestone::MilestoneStamp;
 use crate::store::Reader;
 use crate::tangle::Outlook;
 

@@ -1,4 +1,27 @@
 //! Osmia: one static binary that is an IOTA Tangle node (Stardust), and PID 1 of a board that runs it.
+//!
+//! # Layers
+//!
+//! A module uses lower layers and its own folder, nothing else; L0 to L2 have no clock, files or threads.
+//!
+//! | layer | modules | what |
+//! | --- | --- | --- |
+//! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] | words: bytes and text to values |
+//! | L1 | [`tangle`] [`ledger`] [`boot`] [`dhcp`] | rules and state machines |
+//! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
+//! | L3 | [`store`] [`handle`] [`mining`] [`files`] | what survives, and what ports may hold |
+//! | L4 | [`rest`] [`coordinator`] [`firmware`] | ports and hands |
+//! | L5 | [`node`] [`init`] | the two processes |
+//! | top | [`cli`] [`logging`] | command line |
+//!
+//! # Glossary
+//!
+//! The words are those of the TIPs. *Solid*: the whole past cone is known. *Referenced*: in the past cone of a
+//! confirmed milestone. *CMI*, *LMI*: index of the confirmed, of the latest known milestone. *Below max depth*:
+//! so far behind the CMI that no new block may approve it. *YMRSI*, *OMRSI* (HORNET: YCRI, OCRI): youngest
+//! and oldest milestone that a block's past cone hangs on. *White flag*: the order in which a milestone's new
+//! cone is applied. *Epoch*: a run of milestones whose blocks are stored, and pruned, together. *Interval*: the
+//! time between two confirmed milestones. *Slot*: one of two places on a card to start a system from.
 
 pub mod board;
 pub mod boot;
@@ -7,6 +30,7 @@ pub mod config;
 pub mod coordinator;
 pub mod dhcp;
 pub mod engine;
+pub mod fault;
 pub mod files;
 pub mod firmware;
 pub mod handle;

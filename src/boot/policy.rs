@@ -66,6 +66,7 @@ impl Feeding {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 mod tests {
     use std::time::{Duration, Instant};
 

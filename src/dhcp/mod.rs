@@ -194,7 +194,7 @@ impl Client {
         let expected = match self.state {
             State::Requesting => self.offered_by,
             State::Renewing => self.held.as_ref().map(|held| held.lease.server),
-            _ => None,
+            State::Init | State::Selecting | State::Bound | State::Rebinding => None,
         };
         expected.is_none() || reply.address(option::SERVER_ID) == expected
     }
@@ -259,7 +259,7 @@ impl Client {
     /// Enters a state that starts a new exchange.
     fn begin(&mut self, state: State, now: Instant) {
         self.state = state;
-        self.xid = self.random.next() as u32;
+        self.xid = self.random.next_u32();
         self.started = now;
         self.attempt = 0;
     }
@@ -290,7 +290,9 @@ impl Client {
                 (held.map(|held| held.lease.server), retry_before(held.and_then(|held| held.rebind_at)))
             }
             State::Rebinding => (None, retry_before(held.and_then(|held| held.expire_at))),
-            _ => (None, Some(now + self.backoff(self.attempt))),
+            State::Init | State::Selecting | State::Requesting | State::Bound => {
+                (None, Some(now + self.backoff(self.attempt)))
+            }
         };
         let packet = self.packet(server, now);
         self.deadline = deadline;
@@ -303,7 +305,7 @@ impl Client {
         let request = Request {
             kind: match self.state {
                 State::Init | State::Selecting => RequestKind::Discover,
-                _ => RequestKind::Request,
+                State::Requesting | State::Bound | State::Renewing | State::Rebinding => RequestKind::Request,
             },
             xid: self.xid,
             secs: u16::try_from(elapsed).unwrap_or(u16::MAX),
@@ -365,8 +367,8 @@ fn is_host(address: Ipv4Addr) -> bool {
 /// The length of a subnet mask; the class of the address if it makes no sense.
 fn prefix(mask: Option<Ipv4Addr>, address: Ipv4Addr) -> u8 {
     let given = mask.map(u32::from).filter(|bits| bits.leading_ones() + bits.trailing_zeros() == 32);
-    match given.map(u32::leading_ones) {
-        Some(length @ 1..=32) => length as u8,
+    match given.and_then(|bits| u8::try_from(bits.leading_ones()).ok()) {
+        Some(length @ 1..=32) => length,
         _ => match address.octets()[0] {
             0..128 => 8,
             128..192 => 16,
@@ -381,6 +383,10 @@ fn prefix(mask: Option<Ipv4Addr>, address: Ipv4Addr) -> u8 {
 struct SplitMix(u64);
 
 impl SplitMix {
+    fn next_u32(&mut self) -> u32 {
+        u32::try_from(self.next() >> 32).expect("half of 64 bits")
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -390,4 +396,5 @@ impl SplitMix {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 mod tests;

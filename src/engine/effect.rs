@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::ledger::Referenced;
-use crate::ledger::view::MilestoneStamp;
 use crate::protocol::id::BlockId;
 use crate::protocol::milestone::Milestone;
+use crate::protocol::milestone::MilestoneStamp;
 
 /// One thing to do.
 #[derive(Debug, Clone)]

@@ -1,11 +1,13 @@
 //! Confirmation: the next milestone, once solid, is walked, compared and committed.
 
+use super::cone::Cone;
 use super::effect::{Confirmation, Effect};
 use super::{Engine, Pending};
-use crate::ledger::view::{MilestoneStamp, ViewError};
+use crate::fault::ViewError;
 use crate::ledger::whiteflag::{self, Mutations, Question};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
+use crate::protocol::milestone::MilestoneStamp;
 use crate::tangle::view::TangleView;
 
 /// Why this node stopped confirming: it would have to guess to go on. It keeps serving, unhealthy.
@@ -101,7 +103,7 @@ impl Engine {
         }
         let Mutations { referenced, .. } = mutations;
         self.tangle.confirm(view, index, referenced.iter().map(|block| block.id))?;
-        let stamp = MilestoneStamp { id: essence.id(), index, timestamp: essence.timestamp };
+        let stamp = essence.stamp();
         self.confirmed = stamp;
         self.effects.push_back(Effect::Commit(Box::new(Confirmation {
             block_id,
@@ -125,6 +127,6 @@ impl Engine {
             let problem = "is not the milestone after the confirmed one";
             return Err(whiteflag::Error::Previous { previous: question.previous, problem });
         }
-        whiteflag::apply(&self.tangle.cone_view(view), question, self.network.genesis)
+        whiteflag::apply(&Cone { tangle: &self.tangle, view }, question, self.network.genesis)
     }
 }

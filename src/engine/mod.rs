@@ -6,15 +6,17 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod checked;
+mod cone;
 pub mod effect;
 mod milestone;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use crate::fault::ViewError;
 use crate::ledger::authority::Authority;
-use crate::ledger::view::{MilestoneStamp, ViewError};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
+use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::ProtocolParameters;
 use crate::tangle::view::TangleView;
 use crate::tangle::{Inserted, Outlook, ParentState, Tangle};
@@ -119,11 +121,7 @@ impl Engine {
             return Ok(verdict);
         }
         let CheckedBlock { id, bytes, block, milestone } = block;
-        let stamp = milestone.as_ref().map(|milestone| MilestoneStamp {
-            id: milestone.essence.id(),
-            index: milestone.essence.index,
-            timestamp: milestone.essence.timestamp,
-        });
+        let stamp = milestone.as_ref().map(|milestone| milestone.essence.stamp());
         let Inserted::New { solid, missing: _ } = self.tangle.insert(view, id, block.parents, stamp)? else {
             return Ok(Verdict::Accepted { known: true });
         };

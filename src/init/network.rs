@@ -1,6 +1,7 @@
 //! The network: ports opened as configured, every Ethernet link brought up, a DHCP lease for each.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::PipeWriter;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -64,10 +65,10 @@ fn tend(link: &Link, clients: &mut BTreeMap<u32, PipeWriter>) {
         if clients.remove(&link.index).is_some() {
             tracing::info!(link = %link.name, "cable pulled");
         }
-    } else if !clients.contains_key(&link.index) {
+    } else if let Entry::Vacant(place) = clients.entry(link.index) {
         match std::io::pipe() {
             Ok((stop, stopper)) => {
-                clients.insert(link.index, stopper);
+                place.insert(stopper);
                 let link = link.clone();
                 std::thread::spawn(move || lease(&link, &stop));
             }

@@ -1,6 +1,8 @@
 //! The reads that the white-flag walk needs, as a trait its callers implement.
 
-use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::fault::ViewError;
+use crate::protocol::id::BlockId;
+use crate::protocol::milestone::MilestoneStamp;
 
 /// What the walk must know of one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,22 +17,6 @@ pub enum ConeBlock {
         milestone: Option<MilestoneStamp>,
     },
 }
-
-/// What a later milestone checks of the one before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MilestoneStamp {
-    /// Identifier.
-    pub id: MilestoneId,
-    /// Index.
-    pub index: MilestoneIndex,
-    /// Unix seconds.
-    pub timestamp: u32,
-}
-
-/// A read of the store failed. Never a property of a block: the node must stop, not guess.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("store: {0}")]
-pub struct ViewError(pub String);
 
 /// Reads of the Tangle as it is before the milestone.
 pub trait ConeView {

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::view::{ConeBlock, ConeView, MilestoneStamp, ViewError};
+use super::view::{ConeBlock, ConeView};
 use super::{Inclusion, Referenced};
+use crate::fault::ViewError;
 use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
 use crate::protocol::merkle;
+use crate::protocol::milestone::MilestoneStamp;
 
 /// The milestone whose cone is walked: known before it is signed, so a coordinator can ask too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,10 +153,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{Error, Question, apply};
-    use crate::ledger::view::{ConeBlock, ConeView, MilestoneStamp, ViewError};
+    use crate::fault::ViewError;
+    use crate::ledger::view::{ConeBlock, ConeView};
     use crate::protocol::block::Parents;
     use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
     use crate::protocol::merkle;
+    use crate::protocol::milestone::MilestoneStamp;
 
     struct Map(BTreeMap<BlockId, ConeBlock>);
 

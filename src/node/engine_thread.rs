@@ -12,8 +12,8 @@ use super::recheck;
 use crate::engine::effect::{Confirmation, Effect};
 use crate::engine::{Engine, Origin, Verdict};
 use crate::handle::{Facts, Rates, Request, Status};
-use crate::ledger::view::MilestoneStamp;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::protocol::milestone::MilestoneStamp;
 use crate::store::{Reader, Recovered, Store};
 
 /// Requests answered with one fsync of the journal.

@@ -34,12 +34,15 @@ pub fn is_sufficient(block: &[u8], min_score: u32) -> bool {
     min_score == 0 || score(block).is_some_and(|score| score >= f64::from(min_score))
 }
 
+/// Trits of a hash: no block has more trailing zeros.
+const HASH_TRITS: u32 = 243;
+
 /// Trailing zeros that a block of `length` bytes needs: the smallest z with 3^z / length >= `min_score`.
 pub fn required_zeros(length: usize, min_score: u32) -> u32 {
-    (0..curl::HASH_TRITS as u32).find(|zeros| score_of(*zeros, length) >= f64::from(min_score)).unwrap_or(243)
+    (0..HASH_TRITS).find(|zeros| score_of(*zeros, length) >= f64::from(min_score)).unwrap_or(HASH_TRITS)
 }
 
 fn score_of(zeros: u32, length: usize) -> f64 {
     // A block is at most 32,768 bytes: exact in a float.
-    3f64.powi(zeros as i32) / length as f64
+    3f64.powi(i32::try_from(zeros).unwrap_or(i32::MAX)) / length as f64
 }

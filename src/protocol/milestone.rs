@@ -40,6 +40,11 @@ impl Essence {
         MilestoneId(blake2b_256(&self.pack()))
     }
 
+    /// Id, index and time.
+    pub fn stamp(&self) -> MilestoneStamp {
+        MilestoneStamp { id: self.id(), index: self.index, timestamp: self.timestamp }
+    }
+
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let essence = Self {
             index: MilestoneIndex(reader.u32("payload.index")?),
@@ -74,6 +79,17 @@ impl Essence {
         writer.u8(0);
         writer.into_bytes()
     }
+}
+
+/// What identifies a milestone and what the next one is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MilestoneStamp {
+    /// Identifier.
+    pub id: MilestoneId,
+    /// Index.
+    pub index: MilestoneIndex,
+    /// Unix seconds.
+    pub timestamp: u32,
 }
 
 /// Ed25519 signature over the milestone id, with the key that made it (TIP-29).

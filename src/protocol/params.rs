@@ -60,7 +60,7 @@ impl ProtocolParameters {
     /// The binary form.
     ///
     /// # Panics
-    /// When a name is longer than 255 bytes; [`crate::config`] refuses such names.
+    /// When a name is longer than 255 bytes; a configuration with such names is refused.
     pub fn pack(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.u8(self.version);

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::Api;
 use super::error::ApiError;
 use crate::handle::Status;
-use crate::ledger::view::MilestoneStamp;
 use crate::protocol::PROTOCOL_VERSION;
 use crate::protocol::id::BlockId;
+use crate::protocol::milestone::MilestoneStamp;
 
 /// 200 when clients should use this node, else 503; no body.
 pub(super) async fn health(State(api): State<Arc<Api>>) -> StatusCode {

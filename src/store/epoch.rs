@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Error;
 use super::keys::{self, BlockKey, Reference, milestone_value, split_milestone_value};
@@ -45,19 +45,30 @@ pub(super) struct Epoch {
     path: PathBuf,
     number: u32,
     cache_bytes: usize,
-    reading: Mutex<Option<Handles>>,
+    reading: Mutex<Reading>,
+}
+
+/// The reading side of an epoch.
+#[derive(Debug)]
+enum Reading {
+    /// Opened at the next read.
+    Closed,
+    // sled keeps 59 KB in a database handle itself.
+    Open(Box<Handles>),
+    /// Pruned. Whoever still holds the epoch finds nothing in it; opening would make the folder anew.
+    Gone,
 }
 
 impl Epoch {
     pub(super) fn new(folder: &Path, number: u32, cache_bytes: usize) -> Self {
         let path = folder.join(format!("e{number:08}"));
-        Self { path, number, cache_bytes, reading: Mutex::new(None) }
+        Self { path, number, cache_bytes, reading: Mutex::new(Reading::Closed) }
     }
 
     /// Opens the folder for writing and keeps a handle for reading.
     pub(super) fn create(&self) -> Result<Handles, Error> {
         let handles = self.open()?;
-        *self.reading.lock().expect("readers do not panic") = Some(handles.clone());
+        *lock(&self.reading) = Reading::Open(Box::new(handles.clone()));
         Ok(handles)
     }
 
@@ -86,17 +97,26 @@ impl Epoch {
     }
 
     /// Reads under the epoch's lock; opens the folder first when it is closed.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Handles) -> Result<T, Error>) -> Result<T, Error> {
-        let mut reading = self.reading.lock().expect("readers do not panic");
-        match &mut *reading {
-            Some(handles) => read(handles),
-            closed => read(closed.insert(self.open()?)),
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Handles) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut reading = lock(&self.reading);
+        if matches!(*reading, Reading::Closed) {
+            *reading = Reading::Open(Box::new(self.open()?));
+        }
+        match &*reading {
+            Reading::Open(handles) => read(handles),
+            Reading::Closed | Reading::Gone => Ok(None),
         }
     }
 
     /// Forgets the handles: what sled held in memory for this epoch is free again.
     pub(super) fn close(&self) {
-        *self.reading.lock().expect("readers do not panic") = None;
+        let mut reading = lock(&self.reading);
+        if matches!(*reading, Reading::Open(_)) {
+            *reading = Reading::Closed;
+        }
     }
 
     /// The first milestone committed to this epoch.
@@ -106,7 +126,7 @@ impl Epoch {
 
     /// Deletes the epoch: renamed first, so that no half of it can be taken for a whole.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        self.close();
+        *lock(&self.reading) = Reading::Gone;
         let trash = self.path.with_file_name(format!("x{:08}", self.number));
         fs::rename(&self.path, &trash).map_err(Error::io("renaming epoch", &self.path))?;
         sync_folder(trash.parent().unwrap_or(&trash))?;
@@ -131,13 +151,13 @@ impl Handles {
 
     pub(super) fn put_block(&self, key: BlockKey, id: &BlockId, bytes: &[u8]) -> Result<(), Error> {
         self.block.insert(key.to_bytes(), bytes).map_err(self.io("writing a block to"))?;
-        self.index.insert(id.0, &key.to_bytes()).map_err(self.io("writing a block to"))?;
+        self.index.insert(id.0, key.to_bytes()).map_err(self.io("writing a block to"))?;
         Ok(())
     }
 
     pub(super) fn put_reference(&self, key: BlockKey, reference: Reference) -> Result<(), Error> {
         let value = reference.to_bytes();
-        self.reference.insert(key.to_bytes(), &value).map_err(self.io("writing a reference to"))?;
+        self.reference.insert(key.to_bytes(), value).map_err(self.io("writing a reference to"))?;
         Ok(())
     }
 
@@ -148,13 +168,13 @@ impl Handles {
         let value = milestone_value(&confirmation.block_id, &payload.into_bytes());
         self.milestone.insert(index, value).map_err(self.io("writing a milestone to"))?;
         let id = confirmation.stamp.id.0;
-        self.milestone_id.insert(id, &index).map_err(self.io("writing a milestone to"))?;
+        self.milestone_id.insert(id, index).map_err(self.io("writing a milestone to"))?;
         Ok(())
     }
 
     /// Writes the marker and flushes: sled makes all trees durable in one atomic step.
     pub(super) fn commit(&self, index: MilestoneIndex) -> Result<(), Error> {
-        self.db.insert(keys::MARKER, &index.0.to_be_bytes()).map_err(self.io("committing to"))?;
+        self.db.insert(keys::MARKER, index.0.to_be_bytes().as_slice()).map_err(self.io("committing to"))?;
         self.db.flush().map_err(self.io("committing to"))?;
         Ok(())
     }
@@ -220,6 +240,11 @@ impl Handles {
             .transpose()
             .map_err(|_| self.damaged("milestone index"))
     }
+}
+
+/// A reader that panicked left nothing half done: reads change nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// This release of sled loses everything at the *second* open after a crash that left a metadata snapshot

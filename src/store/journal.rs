@@ -44,7 +44,8 @@ impl Journal {
     }
 
     pub(super) fn append(&mut self, block: &[u8]) -> Result<(), Error> {
-        let length = u32::try_from(block.len()).expect("a block is at most 32,768 bytes");
+        // A block is at most 32,768 bytes.
+        let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let mut record = Vec::with_capacity(HEADER_BYTES + block.len());
         record.extend_from_slice(&length.to_le_bytes());
         record.extend_from_slice(&blake2b_256(block));

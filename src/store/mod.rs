@@ -23,7 +23,7 @@ mod open;
 mod reader;
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::engine::effect::Confirmation;
 use crate::protocol::id::{BlockId, MilestoneIndex};
@@ -95,7 +95,24 @@ impl Error {
 }
 
 /// All epochs, oldest first; the last one is written to. Shared by the store and its readers.
-type Epochs = Arc<RwLock<Vec<Arc<Epoch>>>>;
+#[derive(Debug, Clone)]
+struct Epochs(Arc<RwLock<Vec<Arc<Epoch>>>>);
+
+impl Epochs {
+    fn new(epochs: Vec<Arc<Epoch>>) -> Self {
+        Self(Arc::new(RwLock::new(epochs)))
+    }
+
+    /// The list as it is now; epochs that are dropped meanwhile stay readable until they are closed.
+    fn all(&self) -> Vec<Arc<Epoch>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the list; whoever panics while holding it has not changed it yet.
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<Arc<Epoch>>) -> T) -> T {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// The writing side.
 #[derive(Debug)]
@@ -180,12 +197,11 @@ impl Store {
         let number = self.active_number + 1;
         let epoch = Arc::new(Epoch::new(&self.folder, number, self.limits.cache_bytes));
         let handles = epoch.create()?;
-        let sealed = {
-            let mut epochs = self.epochs.write().expect("no reader panics while it holds the list");
+        let sealed = self.epochs.change(|epochs| {
             let sealed = epochs.last().cloned();
             epochs.push(epoch);
             sealed
-        };
+        });
         self.active = handles;
         self.active_number = number;
         self.active_bytes = 0;
@@ -199,17 +215,14 @@ impl Store {
     /// Drops the oldest epochs as long as the others hold enough milestones.
     fn prune(&mut self) -> Result<(), Error> {
         loop {
-            let second =
-                match self.epochs.read().expect("no reader panics while it holds the list").as_slice() {
-                    [_, second, _, ..] => second.clone(),
-                    _ => return Ok(()),
-                };
+            let epochs = self.epochs.all();
+            let [oldest, second, _, ..] = epochs.as_slice() else { return Ok(()) };
             let Some(first_kept) = second.first_milestone()? else { return Ok(()) };
             let kept = self.confirmed.0.saturating_sub(first_kept.0) + 1;
             if kept < self.limits.keep_milestones {
                 return Ok(());
             }
-            let oldest = self.epochs.write().expect("no reader panics while it holds the list").remove(0);
+            self.epochs.change(|epochs| epochs.remove(0));
             oldest.remove()?;
         }
     }
@@ -219,7 +232,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn pruning_index(&self) -> Result<MilestoneIndex, Error> {
-        let oldest = self.epochs.read().expect("no reader panics while it holds the list")[0].clone();
+        let epochs = self.epochs.all();
+        let Some(oldest) = epochs.first() else { return Ok(MilestoneIndex(0)) };
         Ok(MilestoneIndex(oldest.first_milestone()?.map_or(0, |first| first.0.saturating_sub(1))))
     }
 }

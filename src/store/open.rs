@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use super::epoch::Epoch;
 use super::journal::Journal;
-use super::{Error, Limits, Store};
+use super::{Epochs, Error, Limits, Store};
 use crate::files;
-use crate::ledger::view::MilestoneStamp;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
+use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::pack::Reader as Bytes;
 
 /// Version of the layout described in [`super`] and [`super::keys`].
@@ -37,8 +37,7 @@ impl StoredMilestone {
 
     /// Id, index and time.
     pub fn stamp(&self) -> MilestoneStamp {
-        let essence = &self.milestone.essence;
-        MilestoneStamp { id: essence.id(), index: essence.index, timestamp: essence.timestamp }
+        self.milestone.essence.stamp()
     }
 }
 
@@ -82,7 +81,7 @@ impl Store {
         let mut store = Self {
             folder: folder.to_path_buf(),
             limits,
-            epochs: Arc::new(RwLock::new(epochs)),
+            epochs: Epochs::new(epochs),
             active,
             active_number,
             active_bytes: 0,

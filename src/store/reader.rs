@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::epoch::{Epoch, Handles};
 use super::keys::{BlockKey, Reference};
 use super::{Epochs, Error, StoredMilestone};
-use crate::ledger::view::{MilestoneStamp, ViewError};
+use crate::fault::ViewError;
 use crate::protocol::block::Block;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::protocol::milestone::MilestoneStamp;
 use crate::tangle::view::{Stored, TangleView};
 
 /// Reads of the store. Cheap to clone.
@@ -35,7 +36,7 @@ impl Reader {
     }
 
     fn newest_first(&self) -> Vec<Arc<Epoch>> {
-        self.epochs.read().expect("no writer panics while it holds the list").iter().rev().cloned().collect()
+        self.epochs.all().into_iter().rev().collect()
     }
 
     /// Bytes of a block.
@@ -99,7 +100,7 @@ impl Reader {
     pub(super) fn blocks_from(&self, interval: MilestoneIndex) -> Result<Vec<(BlockKey, Vec<u8>)>, Error> {
         let mut blocks = Vec::new();
         for (age, epoch) in self.newest_first().into_iter().enumerate() {
-            let found = epoch.read(|epoch| epoch.blocks_from(interval))?;
+            let found = epoch.read(|epoch| epoch.blocks_from(interval).map(Some))?.unwrap_or_default();
             if found.is_empty() && age > 0 {
                 break;
             }

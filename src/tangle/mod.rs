@@ -13,12 +13,13 @@ pub mod view;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::ledger::view::{ConeBlock, ConeView, MilestoneStamp, ViewError};
+use crate::fault::ViewError;
 use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::milestone::MilestoneStamp;
 use cone::ConeRoots;
 use tips::Tips;
-use view::TangleView;
+use view::{Stored, TangleView};
 
 /// One block in memory.
 #[derive(Debug, Clone)]
@@ -270,9 +271,20 @@ impl Tangle {
         Ok(joined.map_or(Known::NotSolid, Known::Solid))
     }
 
-    /// The Tangle and the store behind it, as the white-flag walk reads them.
-    pub fn cone_view<'a, V: TangleView>(&'a self, view: &'a V) -> impl ConeView + 'a {
-        Cone { tangle: self, view }
+    /// What memory, entry points and store know of a block, `None` when none knows it.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn ancestor(&self, view: &impl TangleView, id: &BlockId) -> Result<Option<Stored>, ViewError> {
+        if let Some(node) = self.nodes.get(id) {
+            let Node { parents, milestone, referenced, .. } = node;
+            let parents = parents.as_slice().to_vec();
+            return Ok(Some(Stored { parents, referenced: *referenced, milestone: *milestone }));
+        }
+        if let Some(index) = self.entry_points.get(id) {
+            return Ok(Some(Stored { parents: Vec::new(), referenced: Some(*index), milestone: None }));
+        }
+        view.stored(id)
     }
 
     /// Memory for tips is bounded; see [`tips`]. Drops those whose time is over.
@@ -286,31 +298,5 @@ impl Tangle {
             let laziness = self.depth.laziness(node.roots, confirmed);
             self.tips.add(id, node.parents.as_slice(), laziness, now_ms);
         }
-    }
-}
-
-struct Cone<'a, V> {
-    tangle: &'a Tangle,
-    view: &'a V,
-}
-
-impl<V: TangleView> ConeView for Cone<'_, V> {
-    fn cone_block(&self, id: &BlockId) -> Result<Option<ConeBlock>, ViewError> {
-        if let Some(node) = self.tangle.nodes.get(id) {
-            return Ok(Some(match node.referenced {
-                Some(_) => ConeBlock::Referenced,
-                None => ConeBlock::Unreferenced {
-                    parents: node.parents.as_slice().to_vec(),
-                    milestone: node.milestone,
-                },
-            }));
-        }
-        if self.tangle.entry_points.contains_key(id) {
-            return Ok(Some(ConeBlock::Referenced));
-        }
-        Ok(self.view.stored(id)?.map(|stored| match stored.referenced {
-            Some(_) => ConeBlock::Referenced,
-            None => ConeBlock::Unreferenced { parents: stored.parents, milestone: stored.milestone },
-        }))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::view::TangleView;
 use super::{Inserted, Known, Tangle};
-use crate::ledger::view::ViewError;
+use crate::fault::ViewError;
 use crate::protocol::id::BlockId;
 
 /// Blocks that are not solid, by each parent that is not solid or not known.

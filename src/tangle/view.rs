@@ -1,7 +1,8 @@
 //! The reads that the Tangle needs of blocks it no longer holds.
 
-use crate::ledger::view::{MilestoneStamp, ViewError};
+use crate::fault::ViewError;
 use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::milestone::MilestoneStamp;
 
 /// A block in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,8 +33,11 @@ fn main() {
     println!("boot: {} passed, 0 failed", TESTS.len() + 1);
 }
 
+/// A test and its name.
+type Test = (&'static str, fn(&Card, &host::Lan));
+
 /// In this order on one card: each begins where the one before left the Tangle.
-const TESTS: [(&str, fn(&Card, &host::Lan)); 4] = [
+const TESTS: [Test; 4] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a killed node comes back", killed_node_comes_back),
     ("a pulled plug loses nothing acknowledged", pulled_plug_loses_nothing),

@@ -1,1 +1,15 @@
-fn main() {}
+//! Everything that needs no emulator, in one binary.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod architecture;
+mod boards;
+mod codec;
+mod config;
+#[path = "../http.rs"]
+mod http;
+mod node;
+mod readme;
+mod rest;
+mod store;
+mod vectors;

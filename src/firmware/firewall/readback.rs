@@ -123,6 +123,7 @@ struct Decoder {
 }
 
 impl Decoder {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever is not written here is unknown")]
     fn expression(&mut self, expression: &IterableExprAttrs<'_>) -> Decoded<()> {
         // `get_data` fails for an expression the crate does not know, like `limit`.
         let Ok(data) = expression.get_data() else {

@@ -17,23 +17,39 @@ pub const CLIENT_PORT: u16 = 68;
 
 /// Option codes used by this client (RFC 2132).
 pub mod option {
-    #![allow(missing_docs)]
+    /// Filler.
     pub const PAD: u8 = 0;
+    /// Subnet mask.
     pub const SUBNET_MASK: u8 = 1;
+    /// Default gateways.
     pub const ROUTERS: u8 = 3;
+    /// DNS servers.
     pub const DNS_SERVERS: u8 = 6;
+    /// Host name.
     pub const HOST_NAME: u8 = 12;
+    /// NTP servers.
     pub const NTP_SERVERS: u8 = 42;
+    /// Address asked for.
     pub const REQUESTED_ADDRESS: u8 = 50;
+    /// Seconds of the lease.
     pub const LEASE_TIME: u8 = 51;
+    /// Options in the `file` and `sname` fields.
     pub const OVERLOAD: u8 = 52;
+    /// Kind of message.
     pub const MESSAGE_TYPE: u8 = 53;
+    /// Address of the server.
     pub const SERVER_ID: u8 = 54;
+    /// Options asked for.
     pub const PARAMETER_LIST: u8 = 55;
+    /// Longest answer.
     pub const MAX_MESSAGE_SIZE: u8 = 57;
+    /// Seconds until T1.
     pub const RENEWAL_TIME: u8 = 58;
+    /// Seconds until T2.
     pub const REBINDING_TIME: u8 = 59;
+    /// Who asks.
     pub const CLIENT_ID: u8 = 61;
+    /// No more options.
     pub const END: u8 = 255;
 }
 
@@ -290,7 +306,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = words.map(word).sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     let folded = (sum & 0xffff) + (sum >> 16);
-    !(folded as u16)
+    !u16::try_from(folded).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

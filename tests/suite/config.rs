@@ -1,0 +1,69 @@
+//! Configuration: defaults, and every mistake with its line, key and fix.
+
+use osmia::config::Config;
+
+const FOUNDER: &str = "[coordinator]\nenabled = true\n";
+
+/// The file that stands on every card says what holds without it.
+#[test]
+fn the_file_on_the_card_spells_out_the_defaults() {
+    let card = Config::parse(include_str!("../../image/node.toml")).unwrap();
+    let least = Config::parse(&format!("{FOUNDER}[health]\nrequire_peers = false\n")).unwrap();
+    assert_eq!(card, least);
+}
+
+#[test]
+fn windows_line_ends_and_byte_order_mark_are_read() {
+    let text = format!("\u{feff}{}", FOUNDER.replace('\n', "\r\n"));
+    assert_eq!(Config::parse(&text).unwrap(), Config::parse(FOUNDER).unwrap());
+}
+
+#[test]
+fn a_member_names_the_keys_of_its_network() {
+    let key = "ed3c3f1a319ff4e909cf2771d79fece0ac9bd9fd2ee49ea6c0885c9cb3b1248c";
+    let text =
+        format!("[network]\nname = \"other\"\nmilestone_keys = [{{ public_key = \"{key}\", end = 7 }}]\n");
+    let config = Config::parse(&text).unwrap();
+    assert_eq!(config.network.milestone_keys[0].public_key[0], 0xed);
+    assert_eq!((config.network.milestone_keys[0].start, config.network.milestone_keys[0].end), (0, 7));
+    assert!(config.require_peers);
+}
+
+#[test]
+fn mistakes_are_told_with_line_key_and_fix() {
+    for (text, expected) in [
+        ("[rest]\nbind = \"x\"", "line 2: rest.bind: \"x\" is no address; write IP:PORT"),
+        ("[rest]\nport = 1", "line 2: rest.port: unknown field `port`; expected `bind`"),
+        ("[pow]\nenabled = \"yes\"", "line 2: pow.enabled: invalid type: string \"yes\"; expected a boolean"),
+        ("[pow]\nworkers = 0", "line 2: pow.workers: 0 is not allowed; write 1 or more"),
+        ("\n[pwo]\n", "line 2: pwo: unknown field `pwo`; expected one of"),
+        ("[coordinator]\ninterval_s = 0", "line 2: coordinator.interval_s: 0 is not allowed"),
+        ("[network]\nname = \"\"", "line 2: network.name: 0 bytes long; write 1 to 255 bytes"),
+        ("[network]\nbelow_max_depth = 0", "line 2: network.below_max_depth: 0 is not allowed"),
+        ("[network]\nbech32_hrp = \"Tst\"", "line 2: network.bech32_hrp: not lower-case letters"),
+        ("[network]\ntoken_supply = \"1e3\"", "line 2: network.token_supply: no number"),
+        ("[network]\nmilestone_threshold = 2", "line 2: network.milestone_threshold: 2 is out of range"),
+        (
+            "[network]\nmilestone_keys = [{ public_key = \"00\" }]",
+            "line 2: network.milestone_keys.public_key: not a 32-byte key",
+        ),
+        (
+            "[storage]\nkeep_milestones = 5",
+            "line 2: storage.keep_milestones: 5 is too few; write 200 or more",
+        ),
+        ("[rest\n", "line 1: rest: "),
+    ] {
+        let text =
+            if text.starts_with("[coordinator]") { text.to_owned() } else { format!("{text}\n{FOUNDER}") };
+        let text = if text.contains("interval_s") { format!("{text}\nenabled = true\n") } else { text };
+        let error = Config::parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error:?}, not {expected:?}");
+    }
+}
+
+#[test]
+fn a_node_without_keys_that_founds_nothing_is_refused() {
+    let error = Config::parse("").unwrap_err();
+    assert_eq!(error.key, "network.milestone_keys");
+    assert!(error.fix.contains("coordinator.enabled = true"), "{error}");
+}

@@ -1,0 +1,128 @@
+//! A real node process for tests: the built binary on a folder of its own, on a port that is free.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::http::{self, Answer};
+
+/// What has not happened by then never will.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Node {
+    child: Child,
+    pub(crate) api: SocketAddr,
+    /// Lines of its log after the start.
+    log: mpsc::Receiver<String>,
+}
+
+impl Node {
+    /// Founds a network in `folder`, or goes on with it; `more` is added to its configuration.
+    pub(crate) fn start(folder: &Path, more: &str) -> Self {
+        let config = folder.join("node.toml");
+        let text = format!(
+            "[coordinator]\nenabled = true\ninterval_s = 1\n[health]\nrequire_peers = false\n\
+             [rest]\nbind = \"127.0.0.1:0\"\n{more}"
+        );
+        Self::start_with(&config, &text, &folder.join("data"))
+    }
+
+    /// Starts with a whole configuration on a data folder.
+    pub(crate) fn start_with(config: &Path, text: &str, data: &Path) -> Self {
+        std::fs::write(config, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_osmia"))
+            .args(["node", "--config"])
+            .arg(config)
+            .arg("--data")
+            .arg(data)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // Nobody may listen any more.
+                let _ = sender.send(line);
+            }
+        });
+        let mut before = Vec::new();
+        let api = loop {
+            let line = log.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("not started: {before:#?}"));
+            if let Some((_, address)) = line.split_once("rest=") {
+                break address.parse().unwrap();
+            }
+            before.push(line);
+        };
+        Self { child, api, log }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        http::request(self.api, "GET", path, &[], &[]).unwrap()
+    }
+
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    pub(crate) fn post(&self, content_type: &str, body: &[u8]) -> Answer {
+        let header = format!("Content-Type: {content_type}");
+        http::request(self.api, "POST", "/api/core/v2/blocks", &[&header], body).unwrap()
+    }
+
+    pub(crate) fn wait_for(&self, what: &str, happened: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !happened(self) {
+            assert!(
+                started.elapsed() < LIMIT,
+                "no {what} in time: {:#?}",
+                self.log.try_iter().collect::<Vec<_>>()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.json("/api/core/v2/info")["status"]["confirmedMilestone"]["index"].as_u64().unwrap()
+    }
+
+    pub(crate) fn wait_confirmed(&self, index: u64) {
+        self.wait_for(&format!("milestone {index}"), |node| node.confirmed() >= index);
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; the node must end by itself, without an error.
+    pub(crate) fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status}");
+                return;
+            }
+            assert!(started.elapsed() < LIMIT, "the node does not stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Ended already in most tests.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,273 @@
+//! The REST core API v2 of a real node: forms, faults, proof of work, health, restarts.
+
+use osmia::pow;
+use osmia::protocol::block::{Block, Parents};
+use osmia::protocol::hex;
+use osmia::protocol::id::BlockId;
+use serde_json::{Value, json};
+
+use crate::http;
+use crate::node::Node;
+
+const BINARY: &str = "application/vnd.iota.serializer-v1";
+const JSON: &str = "application/json";
+
+fn tips(node: &Node) -> Vec<BlockId> {
+    let tips = node.json("/api/core/v2/tips");
+    tips["tips"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| BlockId::from_hex(id.as_str().unwrap()).unwrap())
+        .collect()
+}
+
+/// A block on the node's tips with enough proof of work.
+fn mined(node: &Node, text: &str) -> Vec<u8> {
+    let payload = osmia::protocol::tagged_data::TaggedData::new(b"test".to_vec(), text.into()).unwrap();
+    let mut block = Block {
+        protocol_version: 2,
+        parents: Parents::from_unsorted(tips(node)).unwrap(),
+        payload: Some(osmia::protocol::block::Payload::TaggedData(payload)),
+        nonce: 0,
+    };
+    let bytes = block.pack();
+    let digest = osmia::protocol::blake2b_256(&bytes[..bytes.len() - 8]);
+    let mut search = pow::miner::Search::new(digest, pow::required_zeros(bytes.len(), 100), 1, 2);
+    block.nonce = std::iter::repeat_with(|| search.step()).flatten().next().unwrap();
+    block.pack()
+}
+
+fn error_of(answer: &http::Answer) -> (u16, String) {
+    let body: Value = serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&answer.body)));
+    assert_eq!(body["error"]["code"], Value::String(answer.status.to_string()), "the code is a string");
+    (answer.status, body["error"]["message"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn blocks_in_both_forms_are_attached_read_back_and_referenced() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(1);
+    assert_eq!(node.get("/health").status, 200);
+    assert_eq!(node.json("/api/routes"), json!({"routes": ["core/v2"]}));
+
+    let raw = mined(&node, "binary");
+    let posted = node.post(BINARY, &raw);
+    assert_eq!(posted.status, 201);
+    let id = osmia::protocol::block::id_of(&raw).to_string();
+    assert_eq!(serde_json::from_slice::<Value>(&posted.body).unwrap(), json!({"blockId": id}));
+    assert!(posted.head.contains(&format!("location: {id}")), "{}", posted.head);
+
+    let path = format!("/api/core/v2/blocks/{id}");
+    let read = http::request(node.api, "GET", &path, &[&format!("Accept: {BINARY}")], &[]).unwrap();
+    assert_eq!((read.status, &read.body), (200, &raw));
+    assert!(read.head.contains(&format!("content-type: {BINARY}")), "{}", read.head);
+    let block = node.json(&path);
+    assert_eq!(block["payload"], json!({"type": 5, "tag": "0x74657374", "data": hex::encode(b"binary")}));
+    assert!(block["nonce"].is_string(), "64-bit numbers are strings");
+
+    // The same block again is no error, nor is its JSON form.
+    assert_eq!(node.post(BINARY, &raw).status, 201);
+    assert_eq!(node.post(JSON, block.to_string().as_bytes()).status, 201);
+    let other = mined(&node, "json");
+    let other = osmia::protocol::json::BlockJson::from_block(&Block::parse(&other).unwrap());
+    assert_eq!(node.post(JSON, &serde_json::to_vec(&other).unwrap()).status, 201);
+
+    let metadata = format!("{path}/metadata");
+    node.wait_for("reference", |node| node.json(&metadata)["referencedByMilestoneIndex"].is_u64());
+    let found = node.json(&metadata);
+    assert_eq!(found["ledgerInclusionState"], "noTransaction");
+    assert_eq!((&found["blockId"], &found["isSolid"]), (&json!(id), &json!(true)));
+    assert!(found["whiteFlagIndex"].is_u64() && found["shouldPromote"].is_null(), "{found}");
+    let index = found["referencedByMilestoneIndex"].as_u64().unwrap();
+    let milestone = node.json(&format!("/api/core/v2/milestones/by-index/{index}"));
+    assert_eq!((&milestone["type"], &milestone["index"]), (&json!(7), &json!(index)));
+}
+
+#[test]
+fn milestones_by_index_and_id_agree_in_both_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(2);
+    let info = node.json("/api/core/v2/info");
+    assert_eq!(info["status"]["isHealthy"], true);
+    let second = node.json("/api/core/v2/milestones/by-index/2");
+    let first = second["previousMilestoneId"].as_str().unwrap();
+    let by_id = node.json(&format!("/api/core/v2/milestones/{first}"));
+    assert_eq!(by_id, node.json("/api/core/v2/milestones/by-index/1"));
+    assert_eq!(by_id["previousMilestoneId"], format!("0x{}", "00".repeat(32)));
+    let accept = format!("Accept: {BINARY}");
+    let raw = http::request(node.api, "GET", "/api/core/v2/milestones/by-index/2", &[&accept], &[]).unwrap();
+    // The payload with its type, as the published client reads it.
+    assert_eq!(raw.body[..4], [7, 0, 0, 0]);
+    assert_eq!(raw.body[4..8], 2u32.to_le_bytes());
+}
+
+#[test]
+fn every_fault_has_its_status_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(1);
+    let zero = format!("0x{}", "00".repeat(32));
+    for (path, status, why) in [
+        ("/api/core/v2/nothing", 404, "no such route"),
+        ("/api/core/v2/blocks/0x12", 404, "not found"),
+        (&format!("/api/core/v2/blocks/{zero}ff"), 404, "not found"),
+        ("/api/core/v2/blocks/12", 400, "blockId"),
+        ("/api/core/v2/blocks/0x123", 400, "blockId"),
+        ("/api/core/v2/blocks/0xzz/metadata", 400, "blockId"),
+        (&format!("/api/core/v2/blocks/{zero}/metadata"), 404, "not found"),
+        (&format!("/api/core/v2/milestones/{zero}"), 404, "not found"),
+        ("/api/core/v2/milestones/by-index/0", 404, "not found"),
+        ("/api/core/v2/milestones/by-index/999999", 404, "not found"),
+        ("/api/core/v2/milestones/by-index/-1", 400, "no number"),
+        ("/api/core/v2/milestones/by-index/4294967296", 400, "no number"),
+    ] {
+        let (found, message) = error_of(&node.get(path));
+        assert_eq!(found, status, "{path}");
+        assert!(message.contains(why), "{path}: {message}");
+    }
+    let wrong_method = http::request(node.api, "DELETE", "/api/core/v2/info", &[], &[]).unwrap();
+    assert_eq!(error_of(&wrong_method).0, 405);
+
+    let good = mined(&node, "good");
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        bytes
+    };
+    let json = |text: &str| text.as_bytes().to_vec();
+    for (kind, body, status, why) in [
+        (BINARY, changed(&|bytes| bytes.push(0)), 400, "1 bytes left over"),
+        (BINARY, changed(&|bytes| bytes.truncate(bytes.len() - 1)), 400, "nonce"),
+        (BINARY, changed(&|bytes| bytes[0] = 3), 400, "protocolVersion: 3"),
+        (BINARY, changed(&|bytes| bytes[1] = 9), 400, "parents count: 9"),
+        (BINARY, changed(&|bytes| bytes[2] ^= 1), 400, ""),
+        (BINARY, vec![], 400, "protocolVersion"),
+        (JSON, json("{\"protocolVersion\":"), 400, "invalid block: EOF"),
+        (JSON, json("[]"), 400, "invalid block"),
+        (JSON, json("{\"nonce\":5}"), 400, "invalid type"),
+        (JSON, json("{\"protocolVersion\":2,\"nonce\":\"x\"}"), 400, "nonce: a 64-bit number"),
+        (JSON, json("{\"protocolVersion\":2,\"nonce\":\"7\"}"), 400, "a nonce without parents"),
+        (JSON, json("{\"protocolVersion\":2,\"parents\":[\"0x00\"]}"), 400, "parents"),
+        (JSON, json("{\"protocolVersion\":2,\"payload\":{\"type\":6}}"), 400, "payload.type: type 6"),
+        (JSON, json("{\"protocolVersion\":2,\"payload\":{\"type\":7}}"), 400, "every field of a milestone"),
+        ("text/plain", good.clone(), 415, "Content-Type must be"),
+        (JSON, vec![b' '; (1 << 20) + 1], 413, "larger than 1048576 bytes"),
+    ] {
+        let (found, message) = error_of(&node.post(kind, &body));
+        assert_eq!(found, status, "{kind} {why}: {message}");
+        assert!(message.contains(why), "{message:?} lacks {why:?}");
+    }
+    let none = http::request(node.api, "POST", "/api/core/v2/blocks", &[], &good).unwrap();
+    assert_eq!(error_of(&none).0, 415, "no media type");
+
+    // Unknown parents: refused, and nothing of it stays.
+    let stranger =
+        Block { parents: Parents::new(vec![BlockId([9; 32])]).unwrap(), ..Block::parse(&good).unwrap() };
+    let bytes = stranger.pack();
+    let digest = osmia::protocol::blake2b_256(&bytes[..bytes.len() - 8]);
+    let mut search = pow::miner::Search::new(digest, pow::required_zeros(bytes.len(), 100), 0, 1);
+    let nonce = std::iter::repeat_with(|| search.step()).flatten().next().unwrap();
+    let bytes = Block { nonce, ..stranger }.pack();
+    let (status, message) = error_of(&node.post(BINARY, &bytes));
+    assert!(status == 400 && message.contains("is not known here"), "{message}");
+    let id = osmia::protocol::block::id_of(&bytes);
+    assert_eq!(node.get(&format!("/api/core/v2/blocks/{id}")).status, 404);
+}
+
+#[test]
+fn without_remote_pow_a_client_is_told_to_mine_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(1);
+    assert_eq!(node.json("/api/core/v2/info")["features"], json!([]));
+    let tips = tips(&node).iter().map(BlockId::to_string).collect::<Vec<_>>();
+    for body in [
+        json!({"protocolVersion": 2, "parents": tips, "payload": {"type": 5}, "nonce": "0"}),
+        json!({"protocolVersion": 2, "payload": {"type": 5}}),
+    ] {
+        let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
+        assert_eq!(status, 400);
+        // The words that make iota-sdk fall back to its own proof of work.
+        assert!(message.contains("proof of work is not enabled"), "{message}");
+    }
+}
+
+#[test]
+fn with_remote_pow_the_node_finds_parents_and_nonce() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "[pow]\nenabled = true\nworkers = 2\n");
+    node.wait_confirmed(1);
+    assert_eq!(node.json("/api/core/v2/info")["features"], json!(["pow"]));
+    let body = json!({"protocolVersion": 2, "payload": {"type": 5, "data": "0x01"}});
+    let answer = node.post(JSON, body.to_string().as_bytes());
+    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    let path = format!("/api/core/v2/blocks/{}", answer["blockId"].as_str().unwrap());
+    let raw = http::request(node.api, "GET", &path, &[&format!("Accept: {BINARY}")], &[]).unwrap().body;
+    assert!(pow::is_sufficient(&raw, 100));
+    // Given parents are kept.
+    let parents = tips(&node).iter().map(BlockId::to_string).collect::<Vec<_>>();
+    let body = json!({"protocolVersion": 2, "parents": parents, "payload": {"type": 5}, "nonce": "0"});
+    let answer: Value = serde_json::from_slice(&node.post(JSON, body.to_string().as_bytes()).body).unwrap();
+    let block = node.json(&format!("/api/core/v2/blocks/{}", answer["blockId"].as_str().unwrap()));
+    assert_eq!(block["parents"], json!(parents));
+}
+
+#[test]
+fn a_member_without_its_network_is_unhealthy_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "[network]\nname = \"alone\"\n");
+    node.wait_confirmed(1);
+    drop(node);
+    // The same folder, now as a member that waits for peers.
+    let key = std::fs::read_to_string(folder.path().join("data/identity/coordinator.key")).unwrap();
+    let seed: [u8; 32] = hex::decode_array("key", key.trim()).unwrap();
+    let public = ed25519_zebra::VerificationKey::from(&ed25519_zebra::SigningKey::from(seed));
+    let config = folder.path().join("member.toml");
+    let text = format!(
+        "[network]\nname = \"alone\"\nmilestone_keys = [{{ public_key = \"{}\" }}]\n[rest]\nbind = \"127.0.0.1:0\"\n",
+        hex::encode(&<[u8; 32]>::from(public))
+    );
+    let node = Node::start_with(&config, &text, &folder.path().join("data"));
+    assert_eq!(node.get("/health").status, 503);
+    let info = node.json("/api/core/v2/info");
+    assert_eq!(info["status"]["isHealthy"], false);
+    assert!(info["status"]["confirmedMilestone"]["index"].as_u64().unwrap() >= 1, "{info}");
+}
+
+/// Killed at any moment, a node still has every block that it acknowledged, and goes on issuing.
+#[test]
+fn a_killed_node_keeps_what_it_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut posted: Vec<String> = Vec::new();
+    let mut newest = 0;
+    for round in 0..6 {
+        let node = Node::start(folder.path(), "[storage]\nkeep_milestones = 200\n");
+        node.wait_confirmed(newest + 1);
+        for id in &posted {
+            assert_eq!(
+                node.get(&format!("/api/core/v2/blocks/{id}")).status,
+                200,
+                "{id} lost in round {round}"
+            );
+        }
+        newest = node.confirmed();
+        for number in 0..=round * 3 {
+            let raw = mined(&node, &format!("{round} {number}"));
+            assert_eq!(node.post(BINARY, &raw).status, 201);
+            posted.push(osmia::protocol::block::id_of(&raw).to_string());
+        }
+        node.kill();
+    }
+    let node = Node::start(folder.path(), "[storage]\nkeep_milestones = 200\n");
+    for id in &posted {
+        node.wait_for("reference", |node| {
+            node.json(&format!("/api/core/v2/blocks/{id}/metadata"))["referencedByMilestoneIndex"].is_u64()
+        });
+    }
+    node.stop();
+}

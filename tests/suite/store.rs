@@ -1,0 +1,152 @@
+//! The store alone: commit, reopen, rotate, prune, foreign and damaged folders.
+
+use std::path::Path;
+
+use osmia::engine::effect::Confirmation;
+use osmia::ledger::{Inclusion, Referenced};
+use osmia::protocol::block::{self, Block, Parents};
+use osmia::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use osmia::protocol::milestone::{Essence, Milestone, Signature};
+use osmia::store::{Error, Limits, Recovered, Store};
+
+const LIMITS: Limits = Limits { keep_milestones: 20, cache_bytes: 1 << 20 };
+
+fn open(folder: &Path) -> (Store, Recovered) {
+    Store::open(folder, "test", LIMITS, 20).unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A block that differs by its nonce.
+fn a_block(nonce: u64) -> (BlockId, Vec<u8>) {
+    let parents = Parents::new(vec![BlockId::ZERO]).unwrap();
+    let bytes = Block { protocol_version: 2, parents, payload: None, nonce }.pack();
+    (block::id_of(&bytes), bytes)
+}
+
+fn confirmation(index: u32, referenced: &[BlockId]) -> Confirmation {
+    let essence = Essence {
+        index: MilestoneIndex(index),
+        timestamp: 1_000 + index,
+        protocol_version: 2,
+        previous: MilestoneId::ZERO,
+        parents: Parents::new(vec![BlockId::ZERO]).unwrap(),
+        inclusion_merkle_root: [1; 32],
+        applied_merkle_root: [2; 32],
+        metadata: Vec::new(),
+    };
+    let signature = Signature { public_key: [3; 32], signature: [4; 64] };
+    let milestone = Milestone::new(essence, vec![signature]).unwrap();
+    Confirmation {
+        block_id: BlockId([5; 32]),
+        stamp: milestone.essence.stamp(),
+        milestone,
+        referenced: referenced
+            .iter()
+            .map(|id| Referenced { id: *id, inclusion: Inclusion::NoTransaction })
+            .collect(),
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, recovered) = open(folder.path());
+    assert!(recovered.confirmed.is_none() && recovered.unreferenced.is_empty());
+    let (first, first_bytes) = a_block(1);
+    let (second, second_bytes) = a_block(2);
+    store.put_block(&first, &first_bytes, false).unwrap();
+    store.put_block(&second, &second_bytes, false).unwrap();
+    store.commit(&confirmation(1, &[first])).unwrap();
+    drop(store);
+
+    let (store, recovered) = open(folder.path());
+    let confirmed = recovered.confirmed.unwrap();
+    assert_eq!(confirmed.stamp(), confirmation(1, &[]).stamp);
+    assert_eq!(recovered.unreferenced, [second_bytes]);
+    let reader = store.reader();
+    assert_eq!(reader.block(&first).unwrap(), Some(first_bytes));
+    let reference = reader.reference(&first).unwrap().unwrap();
+    assert_eq!((reference.milestone, reference.white_flag_index), (MilestoneIndex(1), 0));
+    assert_eq!(reader.reference(&second).unwrap(), None);
+    assert_eq!(reader.milestone_index(&confirmed.stamp().id).unwrap(), Some(MilestoneIndex(1)));
+}
+
+#[test]
+fn acknowledged_blocks_come_back_without_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    let (id, bytes) = a_block(7);
+    store.put_block(&id, &bytes, true).unwrap();
+    store.sync_journal().unwrap();
+    // As after a power cut: what is on the disk now, without anything that an orderly end would write.
+    let after = tempfile::tempdir().unwrap();
+    copy(folder.path(), after.path());
+    let (mut store, recovered) = open(after.path());
+    assert_eq!(recovered.journal, std::slice::from_ref(&bytes));
+    store.put_block(&id, &bytes, false).unwrap();
+    store.commit(&confirmation(1, &[id])).unwrap();
+    drop(store);
+    assert!(open(after.path()).1.journal.is_empty());
+}
+
+#[test]
+fn epochs_rotate_and_the_oldest_vanish_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    let reader = store.reader();
+    for index in 1..=60 {
+        let (id, bytes) = a_block(index.into());
+        store.put_block(&id, &bytes, false).unwrap();
+        store.commit(&confirmation(index, &[id])).unwrap();
+    }
+    let epochs = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with('e')).count()
+    };
+    // 20 milestones in epochs of two, the one that is written to, and one that is not quite superfluous.
+    assert!((10..=12).contains(&epochs()), "{} epochs", epochs());
+    let pruned = store.pruning_index().unwrap().0;
+    assert!((36..=40).contains(&pruned), "{pruned}");
+    for index in 1..=60 {
+        let kept = index > pruned;
+        let (id, bytes) = a_block(index.into());
+        assert_eq!(reader.block(&id).unwrap(), kept.then_some(bytes), "block {index}");
+        assert_eq!(reader.milestone(MilestoneIndex(index)).unwrap().is_some(), kept, "milestone {index}");
+        assert_eq!(reader.reference(&id).unwrap().is_some(), kept, "reference {index}");
+    }
+    drop((store, reader));
+    let (store, recovered) = open(folder.path());
+    assert_eq!(recovered.confirmed.unwrap().stamp().index, MilestoneIndex(60));
+    assert_eq!(store.pruning_index().unwrap().0, pruned);
+}
+
+#[test]
+fn an_unfinished_pruning_is_finished_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let trash = folder.path().join("x00000001");
+    std::fs::create_dir(&trash).unwrap();
+    std::fs::write(trash.join("slab"), "rest").unwrap();
+    drop(open(folder.path()));
+    assert!(!trash.exists());
+}
+
+#[test]
+fn a_folder_of_another_network_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let error = Store::open(folder.path(), "other", LIMITS, 20).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Foreign { found, .. } if found.contains("\"test\"")), "{error}");
+    assert!(error.to_string().contains("use another data folder"), "{error}");
+}
