@@ -55,20 +55,20 @@ fn download(url: &str, to: &Path) -> anyhow::Result<()> {
     host::run_quietly(Command::new("curl").args(["-fsSL", "-o"]).arg(to).arg(url))
 }
 
-/// The first Debian mirror of the host's apt.
+/// The Debian mirror of the host's apt.
 fn mirror() -> anyhow::Result<String> {
     if let Ok(mirror) = std::env::var(MIRROR_VARIABLE) {
         return Ok(mirror.trim_end_matches('/').to_owned());
     }
-    let output = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(CREATED_BY)"])
-        .output();
+    let output = Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|(uri, about)| about.starts_with("Debian ") && uri.trim_end_matches('/').ends_with("/debian"))
-        .map(|(uri, _)| uri.trim_end_matches('/').to_owned())
-        .with_context(|| format!("apt knows no Debian mirror: run apt-get update, or set {MIRROR_VARIABLE}"))
+    let uris = text.lines().map(|uri| uri.trim_end_matches('/')).collect::<Vec<_>>();
+    // Others call a folder "debian", too, deeper down: the shortest path is Debian's own.
+    let mirror =
+        uris.into_iter().filter(|uri| uri.ends_with("/debian")).min_by_key(|uri| uri.matches('/').count());
+    mirror
+        .map(str::to_owned)
+        .with_context(|| format!("apt knows no Debian mirror: set {MIRROR_VARIABLE} to one"))
 }
 
 fn hash(path: &Path) -> std::io::Result<String> {

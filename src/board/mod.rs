@@ -1,6 +1,6 @@
 //! Boards as data: `boards/*.toml`, read by the image builder and, from inside the binary, at boot.
 //!
-//! Pure (layer L0). A new board is a new file here and in [`ALL`].
+//! Pure (layer L0). A new board is a new file here and in the list `ALL`.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

@@ -1,6 +1,6 @@
 //! The node's configuration: a `Config` is valid by construction.
 //!
-//! Pure (layer L0): text in, values out. [`raw`] is the TOML form; every key is optional, and what a node
+//! Pure (layer L0): text in, values out. `raw` is the TOML form; every key is optional, and what a node
 //! founds or joins is said in `[network]`.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]

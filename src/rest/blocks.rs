@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::media::{self, Form};
-use super::{Api, MAX_BODY_BYTES, info, path_id, read};
+use super::{Api, MAX_BODY_BYTES, info, path_id, read, require_synced};
 use crate::engine::{Verdict, checked};
 use crate::pow;
 use crate::protocol::blake2b_256;
@@ -33,6 +33,7 @@ pub(super) async fn submit(
     body: Body,
 ) -> Result<Response, ApiError> {
     let form = media::sent(&headers)?;
+    require_synced(&api.node)?;
     let body =
         axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
     let draft = parse(form, &body)?;
@@ -158,6 +159,7 @@ pub(super) async fn metadata(
     Path(id): Path<String>,
 ) -> Result<Json<Metadata>, ApiError> {
     let id = BlockId(path_id("blockId", &id)?);
+    require_synced(&api.node)?;
     // The engine first: a block that it no longer counts as unreferenced is in the store by then.
     let outlook = api.node.outlook(id).await?;
     let found = read(&api.node, move |reader| {

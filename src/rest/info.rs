@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::Api;
 use super::error::ApiError;
+use super::{Api, require_synced};
 use crate::handle::Status;
 use crate::protocol::PROTOCOL_VERSION;
 use crate::protocol::id::BlockId;
@@ -47,11 +47,12 @@ pub(super) async fn tips(State(api): State<Arc<Api>>) -> Result<Json<Tips>, ApiE
 /// 1 to 4 tips.
 ///
 /// # Errors
-/// 503 while the node is not synced.
+/// 503 while the node is not synced or knows no block.
 pub(super) async fn select_tips(api: &Api) -> Result<Vec<BlockId>, ApiError> {
+    require_synced(&api.node)?;
     let tips = api.node.tips().await?;
     if tips.is_empty() {
-        return Err(ApiError::unavailable("the node is not synced"));
+        return Err(ApiError::unavailable("there is no block to build on yet"));
     }
     Ok(tips)
 }

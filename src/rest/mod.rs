@@ -111,6 +111,14 @@ pub async fn serve(
     tasks.shutdown().await;
 }
 
+/// HORNET: > 503 unless the node is almost synced, for tips, new blocks and metadata
+fn require_synced(node: &NodeHandle) -> Result<(), ApiError> {
+    if node.status_now().almost_synced {
+        return Ok(());
+    }
+    Err(ApiError::unavailable("the node is not synced"))
+}
+
 /// Runs a read of the store where it may block.
 async fn read<T: Send + 'static>(
     node: &NodeHandle,

@@ -1,6 +1,6 @@
 //! The Tangle in memory: the unreferenced and the recently referenced part of the DAG, solidity, tips.
 //!
-//! Pure (layer L1): older blocks are read through [`view::TangleView`]. Holds one [`Node`] (about 400
+//! Pure (layer L1): older blocks are read through [`view::TangleView`]. Holds one node (about 400
 //! bytes) for each block that is not referenced yet, or was within the last `keep` milestones; at 100
 //! blocks/s, milestones each 5 s and `keep` = 20 that is 10,000 nodes, 4 MB.
 

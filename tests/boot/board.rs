@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use crate::card::Card;
 use crate::{client, host};
 
 /// Emulation varies threefold, and the machine may be busy: what has not happened by then never will.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) struct Board {
     qemu: RefCell<Child>,
@@ -141,16 +141,4 @@ impl Drop for Board {
         let _ = self.qemu.get_mut().kill();
         let _ = self.qemu.get_mut().wait();
     }
-}
-
-/// One HTTP request; status and body, `None` when there is no whole answer.
-pub(crate) fn http(api: SocketAddr, request: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&api, Duration::from_secs(2)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::board::http;
 use crate::host;
+use crate::http::request;
 
 /// The client that wallets and exchanges use, as published.
 const PACKAGE: &str = "iota-sdk==1.1.4";
@@ -16,7 +16,7 @@ fn environment() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/osmia/python")
 }
 
-/// Installs the client, unless it is there.
+/// Installs the client, unless it is there: with the first Python that it was published for.
 pub(crate) fn install() {
     let python = environment().join("bin/python");
     let works = |python: &PathBuf| {
@@ -29,8 +29,20 @@ pub(crate) fn install() {
         return;
     }
     println!("installing {PACKAGE}");
-    host::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment()));
-    host::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]));
+    let mut refusals = Vec::new();
+    for interpreter in ["python3", "python3.12", "python3.11", "python3.10"] {
+        let made = Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(environment()).output();
+        if !made.as_ref().is_ok_and(|output| output.status.success()) {
+            refusals.push(format!("{interpreter}: {made:?}"));
+            continue;
+        }
+        let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]).output().unwrap();
+        if works(&python) {
+            return;
+        }
+        refusals.push(format!("{interpreter}: {}", String::from_utf8_lossy(&pip.stderr)));
+    }
+    panic!("{PACKAGE} is published for CPython 3.9 to 3.12; install one with its venv: {refusals:#?}");
 }
 
 /// Lets iota-sdk attach a block with each kind of proof of work; gives their ids.
@@ -44,9 +56,12 @@ pub(crate) fn attach(api: SocketAddr) -> String {
 }
 
 fn get(api: SocketAddr, path: &str) -> Option<(u16, Value)> {
-    let (status, body) =
-        http(api, &format!("GET {path} HTTP/1.1\r\nHost: osmia\r\nConnection: close\r\n\r\n"))?;
-    Some((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
+    let answer = request(api, "GET", path, &[], &[])?;
+    if answer.body.is_empty() {
+        return Some((answer.status, Value::Null));
+    }
+    assert!(answer.head.contains("content-type: application/json"), "{path}: {}", answer.head);
+    Some((answer.status, serde_json::from_slice(&answer.body).unwrap()))
 }
 
 pub(crate) fn is_healthy(api: SocketAddr) -> bool {
@@ -66,14 +81,10 @@ pub(crate) fn confirmed(api: SocketAddr) -> u64 {
 pub(crate) fn post(api: SocketAddr, text: &str) -> String {
     let data = osmia::protocol::hex::encode(text.as_bytes());
     let body = json!({"protocolVersion": 2, "payload": {"type": 5, "data": data}}).to_string();
-    let request = format!(
-        "POST /api/core/v2/blocks HTTP/1.1\r\nHost: osmia\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let (status, body) = http(api, &request).unwrap();
-    assert_eq!(status, 201, "{body}");
-    let answer: Value = serde_json::from_str(&body).unwrap();
+    let json = ["Content-Type: application/json"];
+    let answer = request(api, "POST", "/api/core/v2/blocks", &json, body.as_bytes()).unwrap();
+    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     answer["blockId"].as_str().unwrap().to_owned()
 }
 
