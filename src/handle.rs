@@ -33,7 +33,9 @@ pub enum Request {
     },
     /// Choose parents; answered with none when the node is not synced.
     Tips {
-        /// 0 to 4 ids, ascending.
+        /// How many at most.
+        count: usize,
+        /// Ids, ascending.
         reply: oneshot::Sender<Vec<BlockId>>,
     },
     /// Look at a block that no milestone references.
@@ -159,12 +161,12 @@ impl NodeHandle {
         self.ask(|reply| Request::Submit { block: Box::new(block), reply }).await
     }
 
-    /// Parents for a new block.
+    /// Up to `count` parents for a new block.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn tips(&self) -> Result<Vec<BlockId>, Unavailable> {
-        self.ask(|reply| Request::Tips { reply }).await
+    pub async fn tips(&self, count: usize) -> Result<Vec<BlockId>, Unavailable> {
+        self.ask(|reply| Request::Tips { count, reply }).await
     }
 
     /// What memory knows of a block.

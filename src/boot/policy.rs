@@ -15,6 +15,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// between two starts and what a start on a slow card takes.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// A node that is silent for this long is killed: starting it again may help, before the watchdog bites.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// Whether a node whose last sign of life was at `alive` has to be killed.
+pub fn is_too_silent(alive: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(alive) >= SILENCE
+}
+
 /// Pauses between starts of the node.
 #[derive(Debug, Default)]
 pub struct Restarts {
@@ -70,7 +78,7 @@ impl Feeding {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Feeding, LONGEST_PAUSE, PATIENCE, Restarts};
+    use super::{Feeding, LONGEST_PAUSE, PATIENCE, Restarts, SILENCE};
 
     #[test]
     fn pauses_double_and_a_good_run_forgives() {
@@ -80,7 +88,7 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(restarts.pause_after(Duration::from_secs(3_600)), Duration::ZERO);
         assert_eq!(restarts.pause_after(short).as_secs(), 1);
-        assert!(LONGEST_PAUSE < PATIENCE);
+        assert!(LONGEST_PAUSE < PATIENCE && SILENCE < PATIENCE);
     }
 
     #[test]

@@ -48,20 +48,22 @@ impl Key {
 /// The coordinator's public key. Makes key and state in `folder` when there is neither.
 ///
 /// # Errors
-/// [`Error::File`] when one of the two is missing or damaged: a key without its state could sign a second
-/// milestone of one index.
+/// [`Error::File`] when either is damaged, or missing although milestones were signed: a key without its state
+/// could sign a second milestone of one index.
 pub fn public_key(folder: &Path) -> Result<[u8; 32], Error> {
     let path = folder.join(FILE);
-    if !path.exists() && !State::exists(folder) {
+    // Nothing was signed while there is no state, or one that says so.
+    if !path.exists() && (!State::exists(folder) || State::load(folder)?.index == 0) {
         let wrong = |error: std::io::Error| Error::File {
             path: path.display().to_string(),
             problem: error.to_string(),
         };
         std::fs::create_dir_all(folder).map_err(wrong)?;
         let seed: [u8; 32] = rand::random();
-        // The state last: a key alone, left by a power cut here, signed nothing and is replaced.
-        files::write_atomic(&path, format!("{}\n", hex::encode(&seed)).as_bytes(), 0o600).map_err(wrong)?;
+        // The state first: a power cut here leaves one without a key, which the next start completes.
         State::create(folder)?;
+        files::write_atomic(&path, format!("{}\n", hex::encode(&seed)).as_bytes(), 0o600).map_err(wrong)?;
+        folder.parent().map_or(Ok(()), files::sync_folder).map_err(wrong)?;
         tracing::info!("coordinator key made");
     }
     Ok(Key::load(folder)?.public)

@@ -79,7 +79,6 @@ impl Coordinator {
     /// # Errors
     /// [`Error::LedgerBehind`] and [`Error::File`] are final; all others are logged and tried again.
     pub async fn run(mut self, interval: Duration) -> Result<(), Error> {
-        self.resume().await?;
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -112,7 +111,7 @@ impl Coordinator {
     async fn issue(&mut self) -> Result<(), Error> {
         let status = self.node.status_now();
         if self.state.index > status.confirmed.index.0 {
-            // Signed, but the engine was not available then.
+            // Signed before a restart, or when the engine was not available.
             return self.resume().await;
         }
         let question = self.question(&status).await?;
@@ -126,7 +125,7 @@ impl Coordinator {
     /// The next milestone before it is signed: last milestone block and tips as parents.
     async fn question(&self, status: &Status) -> Result<Question, Error> {
         let mut parents = vec![status.confirmed_block];
-        parents.extend(self.node.tips().await?);
+        parents.extend(self.node.tips(Parents::MOST - 1).await?);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let now = u32::try_from(now).unwrap_or(u32::MAX);
         Ok(Question {
@@ -172,6 +171,7 @@ impl Coordinator {
         }
         match self.node.submit(checked).await? {
             Verdict::Accepted { .. } => Ok(()),
+            Verdict::NoRoom => Err(Error::Refused("no room".into())),
             Verdict::Rejected { parent, state } => Err(refused(parent, state)),
         }
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::Network;
 use crate::pow;
+use crate::protocol::MAX_BLOCK_BYTES;
 use crate::protocol::block::{self, Block};
 use crate::protocol::id::BlockId;
 use crate::protocol::milestone::Milestone;
+use crate::protocol::pack::check_range;
 
 /// A block that satisfies every rule that needs no other block.
 #[derive(Debug, Clone)]
@@ -63,6 +65,9 @@ pub fn check(network: &Network, bytes: Arc<[u8]>) -> Result<CheckedBlock, Refusa
 /// # Errors
 /// [`Refusal`].
 pub fn check_parsed(network: &Network, bytes: Arc<[u8]>, block: Block) -> Result<CheckedBlock, Refusal> {
+    // TIP-24 §Syntactic validation: > the total length of the block MUST NOT exceed 32768 bytes. A block in
+    // JSON is measured here for the first time.
+    check_range("block length", bytes.len() as u64, 0, MAX_BLOCK_BYTES as u64)?;
     let expected = network.params.version;
     if block.protocol_version != expected {
         return Err(Refusal::Version { found: block.protocol_version, expected });

@@ -25,9 +25,6 @@ use effect::Effect;
 
 pub use milestone::Halt;
 
-/// Tips handed out at once, as HORNET's tip selection does.
-pub const TIPS_PER_SELECTION: usize = 4;
-
 /// Milestones a node may lag behind and still count as almost synced.
 const ALMOST_SYNCED: u32 = 2;
 
@@ -48,6 +45,8 @@ pub enum Verdict {
         /// It was there already.
         known: bool,
     },
+    /// Nothing was stored: there is no room before the next milestone, or there will be none.
+    NoRoom,
     /// A client's block on unfit parents; nothing was stored.
     Rejected {
         /// The parent.
@@ -121,11 +120,16 @@ impl Engine {
             return Ok(verdict);
         }
         let CheckedBlock { id, bytes, block, milestone } = block;
+        let stored = view.stored(&id)?;
+        // Memory may have forgotten it, or never seen it since a restart: it must not be referenced again.
+        if stored.as_ref().is_some_and(|stored| stored.referenced.is_some()) {
+            return Ok(Verdict::Accepted { known: true });
+        }
         let stamp = milestone.as_ref().map(|milestone| milestone.essence.stamp());
         let Inserted::New { solid, missing: _ } = self.tangle.insert(view, id, block.parents, stamp)? else {
             return Ok(Verdict::Accepted { known: true });
         };
-        let known = view.stored(&id)?.is_some();
+        let known = stored.is_some();
         if !known {
             self.effects.push_back(Effect::Store { id, bytes });
         }
@@ -161,13 +165,18 @@ impl Engine {
         self.effects.pop_front()
     }
 
-    /// Parents for a new block: 1 to 4 ids, none when the node is not synced enough to know any.
-    pub fn select_tips(&mut self, now_ms: u64, random: &mut dyn FnMut(usize) -> usize) -> Vec<BlockId> {
+    /// Up to `count` parents for a new block; none when the node is not synced enough to know any.
+    pub fn select_tips(
+        &mut self,
+        count: usize,
+        now_ms: u64,
+        random: &mut dyn FnMut(usize) -> usize,
+    ) -> Vec<BlockId> {
         if !self.is_almost_synced() {
             return Vec::new();
         }
         self.tangle.expire_tips(now_ms);
-        let mut tips = self.tangle.select_tips(TIPS_PER_SELECTION, random);
+        let mut tips = self.tangle.select_tips(count, random);
         tips.sort_unstable();
         tips
     }

@@ -15,7 +15,7 @@ impl Watchdog {
     /// Opens the device, which starts it. `Ok(None)` when the board has none (yet).
     ///
     /// # Errors
-    /// The device refuses the time-out.
+    /// The device cannot be opened. One that refuses the time-out runs with its own.
     pub fn open(seconds: u32) -> io::Result<Option<Self>> {
         let device = match OpenOptions::new().write(true).open("/dev/watchdog") {
             Ok(device) => device,
@@ -23,8 +23,10 @@ impl Watchdog {
             Err(error) => return Err(error),
         };
         let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-        let chosen = ioctl::set_watchdog_timeout(&device, seconds)?;
-        tracing::info!(seconds = chosen, "watchdog started");
+        match ioctl::set_watchdog_timeout(&device, seconds) {
+            Ok(seconds) => tracing::info!(seconds, "watchdog started"),
+            Err(error) => tracing::warn!(%error, "watchdog started with its own time-out"),
+        }
         Ok(Some(Self { device }))
     }
 

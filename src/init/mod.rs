@@ -52,18 +52,21 @@ pub fn run() {
             orders::listen(&events);
             serve(&board, &events, &queue, started)
         }
-        Err(error) => {
-            tracing::error!("start failed: {error:#}");
-            // Not at once: whoever looks at the console should be able to read it.
-            std::thread::sleep(Duration::from_secs(10));
-            End::Restart
-        }
+        Err(error) => fail(&error),
     };
     tracing::info!(?how, "ending");
     power::sync();
     mount::detach(setup::DATA.as_ref());
     mount::detach(setup::BOOT.as_ref());
     power::end(how);
+}
+
+/// A start that went wrong is tried again.
+fn fail(error: &anyhow::Error) -> End {
+    tracing::error!("start failed: {error:#}");
+    // Not at once: whoever looks at the console should be able to read it.
+    std::thread::sleep(Duration::from_secs(10));
+    End::Restart
 }
 
 fn serve(
@@ -79,8 +82,18 @@ fn serve(
         node: None,
         clock_saved: started,
     };
-    machine.feed();
-    match setup::late() {
+    // Growing and mounting a large card may take long: the watchdog is fed meanwhile, within its patience.
+    let late = std::thread::spawn(setup::late);
+    while !late.is_finished() {
+        machine.feed();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    match late.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return fail(&error),
+        Err(_) => return fail(&anyhow::anyhow!("setting up panicked")),
+    }
+    match setup::config() {
         Ok(config) => machine.configured(&config, events),
         Err(error) => {
             tracing::error!("not started: {error:#}");
@@ -118,7 +131,13 @@ impl Machine {
                 node.tend(Instant::now());
             }
             match queue.recv_timeout(TURN) {
-                Ok(Event::Alive) => self.feeding.progressed(Instant::now()),
+                Ok(Event::Alive) => {
+                    let now = Instant::now();
+                    self.feeding.progressed(now);
+                    if let Some(node) = &mut self.node {
+                        node.is_alive(now);
+                    }
+                }
                 Ok(Event::Child) => self.reap(),
                 Ok(Event::Order(how)) => return how,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -173,6 +192,11 @@ impl Machine {
                 && let Some(node) = &self.node
             {
                 node.kill();
+            }
+            // A process that hangs on a dead card cannot even be killed.
+            if Instant::now() >= deadline + node::KILL_WITHIN {
+                tracing::error!("the node does not end");
+                break;
             }
             if let Ok(Event::Child) = queue.recv_timeout(Duration::from_millis(200)) {
                 self.reap();

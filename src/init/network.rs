@@ -1,9 +1,9 @@
 //! The network: ports opened as configured, every Ethernet link brought up, a DHCP lease for each.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::io::PipeWriter;
 use std::os::fd::AsFd;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -39,7 +39,7 @@ pub(super) fn open_ports(config: &Config) -> netlink::Result<()> {
 /// Watches the links from a thread of its own.
 pub(super) fn start() {
     std::thread::spawn(|| {
-        let mut clients = BTreeMap::new();
+        let mut clients: BTreeMap<u32, Client> = BTreeMap::new();
         loop {
             match link::list_links() {
                 Ok(links) => links.iter().for_each(|link| tend(link, &mut clients)),
@@ -50,8 +50,14 @@ pub(super) fn start() {
     });
 }
 
+/// A DHCP client on a link. Dropping the pipe ends it.
+struct Client {
+    _stop: PipeWriter,
+    thread: JoinHandle<()>,
+}
+
 /// Brings a link up; starts DHCP when its cable is plugged in, ends it when that is pulled.
-fn tend(link: &Link, clients: &mut BTreeMap<u32, PipeWriter>) {
+fn tend(link: &Link, clients: &mut BTreeMap<u32, Client>) {
     if link.is_loopback() || link.mac.is_none() {
         if link.is_loopback() && !link.is_up() {
             bring_up(link);
@@ -61,16 +67,16 @@ fn tend(link: &Link, clients: &mut BTreeMap<u32, PipeWriter>) {
     if !link.is_up() {
         bring_up(link);
     } else if !link.has_carrier() {
-        // Dropping the pipe ends the client.
         if clients.remove(&link.index).is_some() {
             tracing::info!(link = %link.name, "cable pulled");
         }
-    } else if let Entry::Vacant(place) = clients.entry(link.index) {
+    } else if clients.get(&link.index).is_none_or(|client| client.thread.is_finished()) {
         match std::io::pipe() {
             Ok((stop, stopper)) => {
-                place.insert(stopper);
+                let index = link.index;
                 let link = link.clone();
-                std::thread::spawn(move || lease(&link, &stop));
+                let thread = std::thread::spawn(move || lease(&link, &stop));
+                clients.insert(index, Client { _stop: stopper, thread });
             }
             Err(error) => tracing::warn!(link = %link.name, %error, "no DHCP"),
         }
@@ -120,6 +126,10 @@ fn apply(link: &Link, lease: &Lease) -> netlink::Result<()> {
 
 fn drop_address(link: &Link, lease: Option<Lease>) {
     let Some(lease) = lease else { return };
+    if let Some(gateway) = lease.routers.first() {
+        // Another link may have taken the place over.
+        let _ = link::delete_default_route(DefaultRoute { link: link.index, gateway: *gateway });
+    }
     let address = Address { link: link.index, ip: lease.address, prefix: lease.prefix };
     if let Err(error) = link::delete_address(&address) {
         tracing::debug!(link = %link.name, %error, "address not removed");

@@ -10,10 +10,13 @@ use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use super::Event;
 use super::setup::{CONFIG, NODE_DATA, NODE_ID};
-use crate::boot::policy::Restarts;
+use crate::boot::policy::{self, Restarts};
 
 /// A node that has not stopped by then is killed.
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a killed node may take to end.
+pub(super) const KILL_WITHIN: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct Node {
@@ -23,7 +26,7 @@ pub(super) struct Node {
 }
 
 enum State {
-    Running { pid: Pid, since: Instant },
+    Running { pid: Pid, since: Instant, alive: Instant },
     Paused { until: Instant },
     Stopped,
 }
@@ -34,13 +37,27 @@ impl Node {
         Self { events, state: State::Paused { until: Instant::now() }, restarts: Restarts::default() }
     }
 
-    /// Starts the node when it is time to.
+    /// The node gave a sign of life.
+    pub(super) fn is_alive(&mut self, now: Instant) {
+        if let State::Running { alive, .. } = &mut self.state {
+            *alive = now;
+        }
+    }
+
+    /// Starts the node when it is time to; kills one that has been silent for too long.
     pub(super) fn tend(&mut self, now: Instant) {
+        if let State::Running { alive, .. } = &mut self.state
+            && policy::is_too_silent(*alive, now)
+        {
+            tracing::error!("node silent for too long: killed");
+            *alive = now;
+            self.kill();
+        }
         if let State::Paused { until } = self.state
             && now >= until
         {
             self.state = match start(&self.events) {
-                Ok(pid) => State::Running { pid, since: now },
+                Ok(pid) => State::Running { pid, since: now, alive: now },
                 Err(error) => {
                     tracing::error!(%error, "node not started");
                     State::Paused { until: now + self.restarts.pause_after(Duration::ZERO) }

@@ -34,6 +34,7 @@ const DISK_WITHIN: Duration = Duration::from_secs(60);
 pub(super) fn early() -> anyhow::Result<Board> {
     mount::kernel_file_systems()?;
     power::report_ctrl_alt_del();
+    raise_open_files();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "osmia starts");
     let board = detect_board()?;
     tracing::info!(board = %board.name, "board detected");
@@ -45,6 +46,17 @@ pub(super) fn early() -> anyhow::Result<Board> {
     tracing::info!("firewall closed");
     wait_for_disk(&mut modules)?;
     Ok(board)
+}
+
+/// Open files that the node may have; the kernel allows its first process 4,096.
+const OPEN_FILES: u64 = 65_536;
+
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
 }
 
 fn detect_board() -> anyhow::Result<Board> {
@@ -74,8 +86,8 @@ fn wait_for_disk(modules: &mut Modules) -> anyhow::Result<()> {
     }
 }
 
-/// Card, clock, configuration.
-pub(super) fn late() -> anyhow::Result<Config> {
+/// Card and clock.
+pub(super) fn late() -> anyhow::Result<()> {
     let disk = Disk::find()?.context("the disk is gone")?;
     match disk.grow() {
         Ok(Some(bytes)) => tracing::info!(mib = bytes >> 20, "data partition grown"),
@@ -90,7 +102,11 @@ pub(super) fn late() -> anyhow::Result<Config> {
     fs::create_dir_all(NODE_DATA).context(NODE_DATA)?;
     std::os::unix::fs::chown(NODE_DATA, Some(NODE_ID), Some(NODE_ID)).context(NODE_DATA)?;
     raise_clock()?;
-    mount::boot(&disk.partition(1), BOOT.as_ref())?;
+    Ok(mount::boot(&disk.partition(1), BOOT.as_ref())?)
+}
+
+/// What the owner wrote; a mistake is for the owner to mend.
+pub(super) fn config() -> anyhow::Result<Config> {
     let text = fs::read_to_string(CONFIG).with_context(|| CONFIG.to_owned())?;
     Config::parse(&text).with_context(|| CONFIG.to_owned())
 }

@@ -114,9 +114,9 @@ impl EngineThread {
             match request {
                 Request::Submit { block, reply } => verdicts.push((self.submit(*block)?, reply)),
                 // A client that went away needs no answer.
-                Request::Tips { reply } => {
+                Request::Tips { count, reply } => {
                     let mut random = |bound| rand::random_range(0..bound);
-                    let _ = reply.send(self.engine.select_tips(self.now_ms(), &mut random));
+                    let _ = reply.send(self.engine.select_tips(count, self.now_ms(), &mut random));
                 }
                 Request::Outlook { id, reply } => {
                     let _ = reply.send(self.engine.outlook(&id));
@@ -137,6 +137,10 @@ impl EngineThread {
     }
 
     fn submit(&mut self, block: crate::engine::checked::CheckedBlock) -> anyhow::Result<Verdict> {
+        // Milestones are small, and the way out of a full store.
+        if block.milestone.is_none() && (self.engine.halted().is_some() || self.store.is_full()?) {
+            return Ok(Verdict::NoRoom);
+        }
         let now_ms = self.now_ms();
         let verdict = self.engine.submit(&self.reader, block, Origin::Local, now_ms)?;
         self.perform(true)?;

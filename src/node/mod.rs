@@ -38,6 +38,7 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 /// # Errors
 /// Everything that keeps a node from starting or going on.
 pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
@@ -48,6 +49,16 @@ pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()>
     let result = runtime.block_on(serve(config, data, supervised));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
+}
+
+/// Each open epoch takes 81 file descriptors, each connection one; the usual limit is 1,024.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
 }
 
 async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {

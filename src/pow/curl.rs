@@ -14,8 +14,9 @@ pub const ROUNDS: usize = 81;
 /// Where the nonce's trits begin: behind the 32 bytes of the digest.
 pub const NONCE_AT: usize = 32 * TRITS_PER_BYTE;
 
-/// TIP-12: next trit from two, as `TRUTH[a + 4 * b + 5]`; the 2s are never reached.
-const TRUTH: [i8; 11] = [1, 0, -1, 2, 1, -1, 0, 2, -1, 1, 0];
+/// TIP-12: next trit from two. Trits are counted from 0 here (-1 is 0, 0 is 1, 1 is 2), and the entry for
+/// `a` and `b` is `a + 4 * b`; the 9s are never reached.
+const TRUTH: [u8; 11] = [2, 1, 0, 9, 2, 0, 1, 9, 0, 2, 1];
 
 /// The block of 243 trits that is hashed: digest, nonce, three zeros (TIP-12).
 pub fn input(digest: &[u8; 32], nonce: u64) -> [i8; HASH_TRITS] {
@@ -27,8 +28,10 @@ pub fn input(digest: &[u8; 32], nonce: u64) -> [i8; HASH_TRITS] {
 
 /// Hash of one block of trits.
 pub fn hash(input: &[i8; HASH_TRITS]) -> [i8; HASH_TRITS] {
-    let mut state = [0; STATE_TRITS];
-    state[..HASH_TRITS].copy_from_slice(input);
+    let mut state = [1; STATE_TRITS];
+    for (slot, trit) in state.iter_mut().zip(input) {
+        *slot = (trit + 1).cast_unsigned();
+    }
     // The index runs on from round to round.
     let mut at = 0;
     for _ in 0..ROUNDS {
@@ -36,10 +39,14 @@ pub fn hash(input: &[i8; HASH_TRITS]) -> [i8; HASH_TRITS] {
         for trit in &mut state {
             let a = old[at];
             at = if at < 365 { at + 364 } else { at - 365 };
-            *trit = TRUTH[usize::try_from(a + 4 * old[at] + 5).expect("trits lie in -1..=1")];
+            *trit = TRUTH[usize::from(a + 4 * old[at])];
         }
     }
-    state[..HASH_TRITS].try_into().expect("the state is longer than a hash")
+    let mut out = [0; HASH_TRITS];
+    for (slot, trit) in out.iter_mut().zip(state) {
+        *slot = trit.cast_signed() - 1;
+    }
+    out
 }
 
 /// Trailing zero trits of the hash of a digest and a nonce.

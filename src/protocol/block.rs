@@ -14,6 +14,9 @@ pub const NONCE_BYTES: usize = 8;
 pub struct Parents(Vec<BlockId>);
 
 impl Parents {
+    /// Most parents that a block may have.
+    pub const MOST: usize = MAX_PARENTS;
+
     /// Takes ids that are already in order.
     ///
     /// # Errors

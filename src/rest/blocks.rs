@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::media::{self, Form};
-use super::{Api, MAX_BODY_BYTES, info, path_id, read, require_synced};
+use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, info, path_id, read, require_synced};
 use crate::engine::{Verdict, checked};
 use crate::pow;
 use crate::protocol::blake2b_256;
@@ -34,8 +34,10 @@ pub(super) async fn submit(
 ) -> Result<Response, ApiError> {
     let form = media::sent(&headers)?;
     require_synced(&api.node)?;
-    let body =
-        axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
+    let body = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY_BYTES))
+        .await
+        .map_err(|_| ApiError::timeout("the body did not come in time"))?
+        .map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
     let draft = parse(form, &body)?;
     let id = attach(&api, draft).await?.to_string();
     let location = [(header::LOCATION, id.clone())];
@@ -68,6 +70,9 @@ async fn attach(api: &Api, draft: Draft) -> Result<BlockId, ApiError> {
     let id = checked.id;
     match api.node.submit(checked).await? {
         Verdict::Accepted { known: _ } => Ok(id),
+        Verdict::NoRoom => Err(ApiError::unavailable(
+            "no room for new blocks: the disk is full, or too many wait for the next milestone",
+        )),
         Verdict::Rejected { parent, state } => {
             let why = match state {
                 ParentState::Unknown => "is not known here",

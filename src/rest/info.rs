@@ -33,6 +33,9 @@ pub(super) async fn routes() -> Json<Routes> {
     Json(Routes { routes: ["core/v2"] })
 }
 
+/// Tips handed out at once, as HORNET does.
+const TIPS_PER_SELECTION: usize = 4;
+
 #[derive(Serialize)]
 pub(super) struct Tips {
     tips: Vec<String>,
@@ -50,7 +53,7 @@ pub(super) async fn tips(State(api): State<Arc<Api>>) -> Result<Json<Tips>, ApiE
 /// 503 while the node is not synced or knows no block.
 pub(super) async fn select_tips(api: &Api) -> Result<Vec<BlockId>, ApiError> {
     require_synced(&api.node)?;
-    let tips = api.node.tips().await?;
+    let tips = api.node.tips(TIPS_PER_SELECTION).await?;
     if tips.is_empty() {
         return Err(ApiError::unavailable("there is no block to build on yet"));
     }

@@ -34,6 +34,9 @@ const MAX_CONNECTIONS: usize = 128;
 /// A client that has not sent the head of its request by then is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A body that is not complete by then is given up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// What every handler sees.
 #[derive(Debug, Clone)]
 struct Api {
@@ -73,8 +76,9 @@ pub async fn serve(
     let app = router(Api { node, miner });
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
-    let mut http = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
+    // HTTP/1.1 alone: with a choice, the server would wait for the first bytes without a limit.
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
     let mut tasks = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -97,7 +101,7 @@ pub async fn serve(
             }
         };
         let service = TowerToHyperService::new(app.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tasks.spawn(async move {
             if let Err(error) = connection.await {

@@ -78,8 +78,8 @@ impl Epoch {
         let db: Db = sled::Config::new()
             .path(&self.path)
             .cache_capacity_bytes(self.cache_bytes)
-            // Never by itself, and not at each dropped handle either: the commit alone flushes.
-            .flush_every_ms(Some(86_400_000))
+            // Never by itself (in ten years), and not at each dropped handle either: the commit alone flushes.
+            .flush_every_ms(Some(315_360_000_000))
             .open()
             .map_err(io)?;
         let tree = |name: &str| db.open_tree(name).map_err(io);
@@ -92,6 +92,7 @@ impl Epoch {
             path: self.path.clone(),
             db,
         };
+        handles.fill_empty_trees()?;
         sync_folders(&self.path)?;
         Ok(handles)
     }
@@ -149,6 +150,29 @@ impl Handles {
         Error::Damaged { path: self.path.clone(), record }
     }
 
+    /// The leaf of an empty tree is nowhere on disk: when sled drops it from its cache, the next read of the
+    /// tree never ends. So no tree is left empty. The record sorts last and has no value.
+    fn fill_empty_trees(&self) -> Result<(), Error> {
+        let trees = [&self.block, &self.index, &self.reference, &self.milestone, &self.milestone_id];
+        let mut filled = false;
+        for tree in trees {
+            if tree.is_empty().map_err(self.io("reading"))? {
+                tree.insert(keys::FILLER, b"".as_slice()).map_err(self.io("filling"))?;
+                filled = true;
+            }
+        }
+        if filled {
+            self.db.insert(keys::FILLER, b"".as_slice()).map_err(self.io("filling"))?;
+            self.db.flush().map_err(self.io("filling"))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of its files.
+    pub(super) fn disk_bytes(&self) -> Result<u64, Error> {
+        self.db.size_on_disk().map_err(self.io("measuring"))
+    }
+
     pub(super) fn put_block(&self, key: BlockKey, id: &BlockId, bytes: &[u8]) -> Result<(), Error> {
         self.block.insert(key.to_bytes(), bytes).map_err(self.io("writing a block to"))?;
         self.index.insert(id.0, key.to_bytes()).map_err(self.io("writing a block to"))?;
@@ -201,7 +225,7 @@ impl Handles {
     pub(super) fn blocks_from(&self, interval: MilestoneIndex) -> Result<Vec<(BlockKey, Vec<u8>)>, Error> {
         let start = BlockKey { interval, sequence: 0 }.to_bytes();
         self.block
-            .range(start..)
+            .range(start.as_slice()..keys::FILLER)
             .map(|entry| {
                 let (key, bytes) = entry.map_err(self.io("reading"))?;
                 let key = BlockKey::from_bytes(&key).ok_or_else(|| self.damaged("block key"))?;
@@ -236,6 +260,7 @@ impl Handles {
     pub(super) fn first_milestone(&self) -> Result<Option<MilestoneIndex>, Error> {
         let first = self.milestone.first().map_err(self.io("reading"))?;
         first
+            .filter(|(key, _)| key.as_ref() != keys::FILLER)
             .map(|(key, _)| key.as_ref().try_into().map(u32::from_be_bytes).map(MilestoneIndex))
             .transpose()
             .map_err(|_| self.damaged("milestone index"))
@@ -247,26 +272,35 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// This release of sled loses everything at the *second* open after a crash that left a metadata snapshot
-/// without a log: the first open renames a new snapshot onto the old one and then deletes it. An empty log
-/// of the next number avoids it.
+/// Two faults of this release of sled that a crash can leave a folder open to.
+///
+/// It loses everything at the *second* open after a crash that left a metadata snapshot without a newer log:
+/// the first open renames a new snapshot onto the old one and then deletes it (logs that are not newer than
+/// the snapshot do not count: it deletes them first). An empty log of the next number avoids it.
+///
+/// And it refuses to open with a `durability_cookie` that a crash cut short. The cookie only holds the size
+/// of a leaf, which never changes here: without it, sled writes a new one.
 fn guard(path: &Path) -> Result<(), Error> {
+    let cookie = path.join("durability_cookie");
+    match fs::remove_file(&cookie) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::Io { doing: "removing", path: cookie, source });
+        }
+        Ok(()) | Err(_) => {}
+    }
     let metadata = path.join("metadata");
     let Ok(entries) = fs::read_dir(&metadata) else { return Ok(()) };
     let names = entries
         .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Error::io("listing", &metadata))?;
-    if names.iter().any(|name| name.starts_with("log_")) {
-        return Ok(());
-    }
-    let newest = names
-        .iter()
-        .filter_map(|name| name.strip_prefix("snapshot_"))
-        .filter_map(|number| u64::from_str_radix(number, 16).ok())
-        .max();
-    if let Some(number) = newest {
-        let log = metadata.join(format!("log_{:016x}", number + 1));
+    let newest = |prefix: &str| {
+        let numbers = names.iter().filter_map(|name| name.strip_prefix(prefix));
+        numbers.filter_map(|number| u64::from_str_radix(number, 16).ok()).max()
+    };
+    let Some(snapshot) = newest("snapshot_") else { return Ok(()) };
+    if newest("log_").is_none_or(|log| log <= snapshot) {
+        let log = metadata.join(format!("log_{:016x}", snapshot + 1));
         File::create(&log).and_then(|file| file.sync_all()).map_err(Error::io("creating", &log))?;
         sync_folder(&metadata)?;
     }

@@ -8,6 +8,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::files;
 use crate::protocol::{MAX_BLOCK_BYTES, blake2b_256};
 
 const HEADER_BYTES: usize = 4 + 32;
@@ -39,6 +40,7 @@ impl Journal {
         file.set_len(whole as u64).map_err(Error::io("truncating", &path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::io("seeking in", &path))?;
         file.sync_all().map_err(Error::io("syncing", &path))?;
+        files::sync_folder(folder).map_err(Error::io("syncing", folder))?;
         let empty = blocks.is_empty();
         Ok((Self { file, path, dirty: false, empty }, blocks))
     }

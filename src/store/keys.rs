@@ -8,6 +8,7 @@
 //! | `milestone` | index u32 BE | block id, 32 bytes; milestone payload (TIP-29, with its type) |
 //! | `milestone_id` | milestone id, 32 bytes | index u32 BE |
 //! | (default) | `!m` | newest milestone committed to this epoch, u32 BE |
+//! | every | 40 bytes of 0xff | nothing: no tree may be empty |
 //!
 //! The interval of a block is the milestone that was next when it arrived: keys ascend in order of arrival,
 //! so sled writes whole leaves. The record of a reference stands in the epoch of the milestone, which may
@@ -21,6 +22,8 @@ pub(super) const REFERENCE: &str = "reference";
 pub(super) const MILESTONE: &str = "milestone";
 pub(super) const MILESTONE_ID: &str = "milestone_id";
 pub(super) const MARKER: &[u8] = b"!m";
+/// Key of a record that only keeps a tree from being empty: longer than any other key and sorted last.
+pub(super) const FILLER: &[u8] = &[0xff; 40];
 
 /// Place of a block in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,8 +21,10 @@ mod journal;
 pub mod keys;
 mod open;
 mod reader;
+mod space;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::engine::effect::Confirmation;
@@ -30,6 +32,7 @@ use crate::protocol::id::{BlockId, MilestoneIndex};
 use epoch::{Epoch, Handles};
 use journal::Journal;
 use keys::{BlockKey, Reference};
+use space::Space;
 
 pub use open::{Recovered, StoredMilestone};
 pub use reader::Reader;
@@ -51,8 +54,15 @@ impl Limits {
 }
 
 /// An epoch ends early when it holds this many bytes of blocks: sled keeps what was written since the
-/// epoch was opened in memory, so this bounds it (64 MiB).
+/// epoch was opened in memory, so this bounds it (64 MiB, less on a small disk).
 const EPOCH_BYTES: u64 = 64 << 20;
+
+/// Epochs on disk; beyond, the oldest are dropped although they hold milestones to be kept. An open epoch
+/// takes 81 file descriptors, so about 2,000 in all.
+const MAX_EPOCHS: usize = 24;
+
+/// Blocks that may wait for a commit, in bytes: sled holds them in memory, the journal on disk.
+const MAX_UNCOMMITTED_BYTES: u64 = 64 << 20;
 
 /// The store failed. There is no way on but to stop: the next start recovers from what is on disk.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +124,21 @@ impl Epochs {
     }
 }
 
+/// Index of the newest milestone that is durable: nothing of a later one is ever shown, be it half written by a
+/// commit that failed or not flushed yet.
+#[derive(Debug, Clone, Default)]
+struct Confirmed(Arc<AtomicU32>);
+
+impl Confirmed {
+    fn get(&self) -> MilestoneIndex {
+        MilestoneIndex(self.0.load(Ordering::Acquire))
+    }
+
+    fn set(&self, index: MilestoneIndex) {
+        self.0.store(index.0, Ordering::Release);
+    }
+}
+
 /// The writing side.
 #[derive(Debug)]
 pub struct Store {
@@ -127,7 +152,10 @@ pub struct Store {
     /// Milestones committed to the newest epoch.
     active_milestones: u32,
     journal: Journal,
-    confirmed: MilestoneIndex,
+    space: Space,
+    confirmed: Confirmed,
+    /// Since the last commit.
+    uncommitted_bytes: u64,
     /// Next sequence number in the current milestone interval.
     sequence: u32,
 }
@@ -135,7 +163,16 @@ pub struct Store {
 impl Store {
     /// A handle for reading.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.epochs.clone())
+        Reader::new(self.epochs.clone(), self.confirmed.clone())
+    }
+
+    /// Whether there is no room for another block of a client: the disk is full, or too much waits for the
+    /// next milestone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_full(&self) -> Result<bool, Error> {
+        Ok(self.uncommitted_bytes >= MAX_UNCOMMITTED_BYTES || self.space.is_low()?)
     }
 
     /// Keeps a block: readable at once, durable with the next commit or [`Store::sync_journal`].
@@ -143,10 +180,11 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn put_block(&mut self, id: &BlockId, bytes: &[u8], acknowledged: bool) -> Result<(), Error> {
-        let key = BlockKey { interval: self.confirmed.next(), sequence: self.sequence };
+        let key = BlockKey { interval: self.confirmed.get().next(), sequence: self.sequence };
         self.active.put_block(key, id, bytes)?;
         self.sequence += 1;
         self.active_bytes += bytes.len() as u64;
+        self.uncommitted_bytes += bytes.len() as u64;
         if acknowledged {
             self.journal.append(bytes)?;
         }
@@ -167,22 +205,27 @@ impl Store {
     /// [`Error::Io`]; the store must not be used any more.
     pub fn commit(&mut self, confirmation: &Confirmation) -> Result<(), Error> {
         let index = confirmation.stamp.index;
-        for (position, referenced) in (0..).zip(&confirmation.referenced) {
-            let Some(key) = self.block_key(&referenced.id)? else { continue };
-            let reference = Reference { milestone: index, white_flag_index: position };
+        // All are looked up before the first is written: nothing is left half done when that fails.
+        let mut references = Vec::with_capacity(confirmation.referenced.len());
+        for (white_flag_index, referenced) in (0..).zip(&confirmation.referenced) {
+            let reference = Reference { milestone: index, white_flag_index };
+            references.extend(self.block_key(&referenced.id)?.map(|key| (key, reference)));
+        }
+        for (key, reference) in references {
             self.active.put_reference(key, reference)?;
         }
         self.active.put_milestone(confirmation)?;
         self.active.commit(index)?;
+        self.confirmed.set(index);
         self.journal.clear()?;
-        self.confirmed = index;
+        self.uncommitted_bytes = 0;
         self.sequence = 0;
         self.active_milestones += 1;
-        if self.active_milestones >= self.limits.epoch_milestones() || self.active_bytes >= EPOCH_BYTES {
+        let full = self.active_bytes >= self.space.epoch_bytes(EPOCH_BYTES);
+        if full || self.active_milestones >= self.limits.epoch_milestones() {
             self.rotate()?;
-            self.prune()?;
         }
-        Ok(())
+        self.prune()
     }
 
     fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
@@ -212,14 +255,17 @@ impl Store {
         Ok(())
     }
 
-    /// Drops the oldest epochs as long as the others hold enough milestones.
+    /// Drops the oldest epochs as long as the others hold enough milestones, or there are too many of them,
+    /// or the disk is full. The newest two stay.
     fn prune(&mut self) -> Result<(), Error> {
         loop {
             let epochs = self.epochs.all();
             let [oldest, second, _, ..] = epochs.as_slice() else { return Ok(()) };
-            let Some(first_kept) = second.first_milestone()? else { return Ok(()) };
-            let kept = self.confirmed.0.saturating_sub(first_kept.0) + 1;
-            if kept < self.limits.keep_milestones {
+            let enough = second.first_milestone()?.is_some_and(|first_kept| {
+                let kept = self.confirmed.get().0.saturating_sub(first_kept.0) + 1;
+                kept >= self.limits.keep_milestones
+            });
+            if !enough && epochs.len() <= MAX_EPOCHS && !self.space.is_low()? {
                 return Ok(());
             }
             self.epochs.change(|epochs| epochs.remove(0));

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::epoch::Epoch;
 use super::journal::Journal;
-use super::{Epochs, Error, Limits, Store};
+use super::space::Space;
+use super::{Confirmed, Epochs, Error, Limits, Store};
 use crate::files;
+use crate::protocol::block;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
@@ -65,8 +67,10 @@ impl Store {
         replay_depth: u32,
     ) -> Result<(Self, Recovered), Error> {
         fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        folder.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", folder))?;
         check_format(folder, network)?;
-        let mut numbers = tidy(folder)?;
+        let space = Space::of(folder)?;
+        let mut numbers = tidy(folder, &space)?;
         if numbers.is_empty() {
             numbers.push(1);
         }
@@ -87,21 +91,27 @@ impl Store {
             active_bytes: 0,
             active_milestones: 0,
             journal,
-            confirmed: MilestoneIndex(0),
+            space,
+            confirmed: Confirmed::default(),
+            uncommitted_bytes: 0,
             sequence: 0,
         };
         let reader = store.reader();
         let confirmed = match reader.newest_marker()? {
             Some(index) => {
-                store.confirmed = index;
+                store.confirmed.set(index);
                 let found = reader.milestone(index)?;
                 Some(found.ok_or_else(|| store.active.damaged("milestone of the marker"))?)
             }
             None => None,
         };
-        let first = MilestoneIndex(store.confirmed.0.saturating_sub(replay_depth));
+        // The epoch goes on where the last run left it.
+        store.active_bytes = store.active.disk_bytes()?;
+        let begun = store.active.first_milestone()?.map(|first| first.0);
+        store.active_milestones = begun.map_or(0, |first| store.confirmed.get().0.saturating_sub(first) + 1);
+        let first = MilestoneIndex(store.confirmed.get().0.saturating_sub(replay_depth));
         let blocks = reader.blocks_from(first)?;
-        let next = store.confirmed.next();
+        let next = store.confirmed.get().next();
         store.sequence = blocks
             .iter()
             .filter(|(key, _)| key.interval == next)
@@ -114,24 +124,41 @@ impl Store {
                 unreferenced.push(bytes);
             }
         }
+        // In the store before anything is replayed: a commit while that goes on empties the journal.
+        for bytes in &acknowledged {
+            let id = block::id_of(bytes);
+            if reader.block_key(&id)?.is_none() {
+                store.put_block(&id, bytes, false)?;
+            }
+        }
         Ok((store, Recovered { confirmed, unreferenced, journal: acknowledged }))
     }
 }
 
-/// Deletes what a pruning left behind and lists the epochs, oldest first.
-fn tidy(folder: &Path) -> Result<Vec<u32>, Error> {
+/// Deletes what a pruning left behind, and the oldest epochs while the disk is full: opening an epoch takes
+/// room, too. Lists the epochs, oldest first.
+fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
+    let delete = |path: &Path| fs::remove_dir_all(path).map_err(Error::io("deleting", path));
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("listing", folder))? {
         let entry = entry.map_err(Error::io("listing", folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with('x') {
-            let path = entry.path();
-            fs::remove_dir_all(&path).map_err(Error::io("deleting", &path))?;
+            delete(&entry.path())?;
         } else if let Some(number) = name.strip_prefix('e').and_then(|number| number.parse().ok()) {
             numbers.push(number);
         }
     }
     numbers.sort_unstable();
+    while numbers.len() > 2 && space.is_low()? {
+        let oldest = numbers.remove(0);
+        let trash = folder.join(format!("x{oldest:08}"));
+        let path = folder.join(format!("e{oldest:08}"));
+        fs::rename(&path, &trash).map_err(Error::io("renaming epoch", &path))?;
+        files::sync_folder(folder).map_err(Error::io("syncing", folder))?;
+        delete(&trash)?;
+        tracing::warn!(epoch = oldest, "the disk is full: oldest epoch deleted");
+    }
     Ok(numbers)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::epoch::{Epoch, Handles};
 use super::keys::{BlockKey, Reference};
-use super::{Epochs, Error, StoredMilestone};
+use super::{Confirmed, Epochs, Error, StoredMilestone};
 use crate::fault::ViewError;
 use crate::protocol::block::Block;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
@@ -15,11 +15,12 @@ use crate::tangle::view::{Stored, TangleView};
 #[derive(Debug, Clone)]
 pub struct Reader {
     epochs: Epochs,
+    confirmed: Confirmed,
 }
 
 impl Reader {
-    pub(super) fn new(epochs: Epochs) -> Self {
-        Self { epochs }
+    pub(super) fn new(epochs: Epochs, confirmed: Confirmed) -> Self {
+        Self { epochs, confirmed }
     }
 
     /// The first answer, newest epoch first. O(epochs) look-ups.
@@ -66,7 +67,8 @@ impl Reader {
     }
 
     pub(super) fn reference_of(&self, key: BlockKey) -> Result<Option<Reference>, Error> {
-        self.find(|epoch| epoch.reference(key))
+        let durable = self.confirmed.get();
+        self.find(|epoch| Ok(epoch.reference(key)?.filter(|reference| reference.milestone <= durable)))
     }
 
     /// A confirmed milestone.
@@ -74,6 +76,9 @@ impl Reader {
     /// # Errors
     /// [`Error`] when the store cannot be read.
     pub fn milestone(&self, index: MilestoneIndex) -> Result<Option<StoredMilestone>, Error> {
+        if index > self.confirmed.get() {
+            return Ok(None);
+        }
         self.find(|epoch| match epoch.milestone(index)? {
             Some((block_id, payload)) => {
                 let parsed = StoredMilestone::parse(block_id, payload);
@@ -88,7 +93,8 @@ impl Reader {
     /// # Errors
     /// [`Error`] when the store cannot be read.
     pub fn milestone_index(&self, id: &MilestoneId) -> Result<Option<MilestoneIndex>, Error> {
-        self.find(|epoch| epoch.milestone_index(id))
+        let durable = self.confirmed.get();
+        self.find(|epoch| Ok(epoch.milestone_index(id)?.filter(|index| *index <= durable)))
     }
 
     /// The newest epoch may be empty still: the marker is looked for in all of them.
@@ -120,11 +126,14 @@ impl TangleView for Reader {
         let milestone = match block.milestone() {
             None => None,
             // Validly signed exactly when it was confirmed under this index.
-            Some(payload) => self
-                .milestone(payload.essence.index)
-                .map_err(failed)?
-                .map(|stored| stored.stamp())
-                .filter(|stamp: &MilestoneStamp| stamp.id == payload.essence.id()),
+            Some(payload) => {
+                self.milestone(payload.essence.index).map_err(failed)?.map(|stored| stored.stamp()).filter(
+                    |stamp: &MilestoneStamp| {
+                        let parents = payload.essence.parents.as_slice();
+                        stamp.id == payload.essence.id() && parents.starts_with(block.parents.as_slice())
+                    },
+                )
+            }
         };
         Ok(Some(Stored { parents: block.parents.as_slice().to_vec(), referenced, milestone }))
     }

@@ -239,6 +239,59 @@ fn a_member_without_its_network_is_unhealthy_and_says_so() {
     assert!(info["status"]["confirmedMilestone"]["index"].as_u64().unwrap() >= 1, "{info}");
 }
 
+/// 32,768 bytes are a block, one more are none, whatever form they come in.
+#[test]
+fn the_largest_block_is_taken_and_one_byte_more_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "[network]\nmin_pow_score = 0\n");
+    node.wait_confirmed(1);
+    let parents = tips(&node).iter().map(BlockId::to_string).collect::<Vec<_>>();
+    let frame = 1 + 1 + 32 * parents.len() + 4 + (4 + 1 + 4) + 8;
+    for (length, status) in [(32_768, 201), (32_769, 400), (32_768 + frame, 400)] {
+        let data = hex::encode(&vec![7; length - frame]);
+        let body = json!({"protocolVersion": 2, "parents": parents, "payload": {"type": 5, "data": data}, "nonce": "1"});
+        let answer = node.post(JSON, body.to_string().as_bytes());
+        assert_eq!(answer.status, status, "{length}: {}", String::from_utf8_lossy(&answer.body));
+    }
+    // The largest one survives the journal.
+    let largest = node.json("/api/core/v2/tips");
+    node.kill();
+    let node = Node::start(folder.path(), "[network]\nmin_pow_score = 0\n");
+    for id in largest["tips"].as_array().unwrap() {
+        assert_eq!(node.get(&format!("/api/core/v2/blocks/{}", id.as_str().unwrap())).status, 200);
+    }
+}
+
+/// A block that a milestone referenced keeps that reference when it is posted again after a restart.
+#[test]
+fn a_referenced_block_is_never_referenced_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(1);
+    let raw = mined(&node, "once");
+    assert_eq!(node.post(BINARY, &raw).status, 201);
+    let path = format!("/api/core/v2/blocks/{}/metadata", osmia::protocol::block::id_of(&raw));
+    node.wait_for("reference", |node| node.json(&path)["referencedByMilestoneIndex"].is_u64());
+    let before = node.json(&path);
+    node.stop();
+    let node = Node::start(folder.path(), "");
+    node.wait_for("health", |node| node.get("/health").status == 200);
+    assert_eq!(node.post(BINARY, &raw).status, 201);
+    node.wait_confirmed(node.confirmed() + 2);
+    assert_eq!(node.json(&path), before);
+}
+
+/// Connections that say nothing are cut off, so that others find a place.
+#[test]
+fn silent_connections_do_not_shut_out_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    let silent = (0..140).map(|_| std::net::TcpStream::connect(node.api).unwrap()).collect::<Vec<_>>();
+    // Waits for a place, which is free after ten seconds.
+    assert_eq!(node.get("/api/routes").status, 200);
+    drop(silent);
+}
+
 /// Killed at any moment, a node still has every block that it acknowledged, and goes on issuing.
 #[test]
 fn a_killed_node_keeps_what_it_acknowledged() {

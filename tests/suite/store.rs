@@ -142,6 +142,51 @@ fn an_unfinished_pruning_is_finished_at_the_next_start() {
     assert!(!trash.exists());
 }
 
+/// What a crash can leave in an epoch's folder while sled opens it: a cookie cut short, a snapshot whose logs
+/// are all older. However often it is opened then, the content stays.
+#[test]
+fn half_written_files_of_sled_do_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    let (id, bytes) = a_block(1);
+    store.put_block(&id, &bytes, false).unwrap();
+    store.commit(&confirmation(1, &[id])).unwrap();
+    drop(store);
+    // The second open folds the first log into a snapshot.
+    drop(open(folder.path()));
+    let epoch = folder.path().join("e00000001");
+    for round in 0..4 {
+        std::fs::write(epoch.join("durability_cookie"), &[0; 64][..round * 20]).unwrap();
+        let metadata = epoch.join("metadata");
+        let numbers = |prefix: &str| {
+            let names = std::fs::read_dir(&metadata).unwrap().map(|entry| entry.unwrap().file_name());
+            let names = names.map(|name| name.to_string_lossy().into_owned());
+            names.filter_map(|name| name.strip_prefix(prefix).map(str::to_owned)).collect::<Vec<_>>()
+        };
+        // All logs are folded into the snapshot, and one that is no newer is left behind.
+        let snapshot = numbers("snapshot_").into_iter().max().unwrap();
+        for log in numbers("log_") {
+            std::fs::remove_file(metadata.join(format!("log_{log}"))).unwrap();
+        }
+        std::fs::write(metadata.join(format!("log_{snapshot}")), "").unwrap();
+        let (store, recovered) = open(folder.path());
+        assert_eq!(recovered.confirmed.unwrap().stamp().index, MilestoneIndex(1), "round {round}");
+        assert_eq!(store.reader().block(&id).unwrap(), Some(bytes.clone()), "round {round}");
+    }
+}
+
+#[test]
+fn a_store_that_is_reopened_often_still_rotates() {
+    let folder = tempfile::tempdir().unwrap();
+    for index in 1..=8 {
+        let (mut store, _) = open(folder.path());
+        let (id, bytes) = a_block(index.into());
+        store.put_block(&id, &bytes, false).unwrap();
+        store.commit(&confirmation(index, &[id])).unwrap();
+    }
+    assert!(folder.path().join("e00000004").exists(), "two milestones an epoch");
+}
+
 #[test]
 fn a_folder_of_another_network_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,41 @@
+//! Room on the disk that the store lies on: some of it is never used, so that nothing breaks for want of it.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// At least a tenth of the disk stays free, but no more than this.
+const MOST_RESERVED: u64 = 1 << 30;
+
+/// An epoch holds at most this part of the disk: so much comes back when one is dropped.
+const EPOCH_PART: u64 = 16;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct Space {
+    folder: PathBuf,
+    total: u64,
+}
+
+impl Space {
+    pub(super) fn of(folder: &Path) -> Result<Self, Error> {
+        let about = measure(folder)?;
+        Ok(Self { folder: folder.to_path_buf(), total: about.f_blocks.saturating_mul(about.f_frsize) })
+    }
+
+    /// Bytes of blocks after which an epoch ends, at most `most`.
+    pub(super) fn epoch_bytes(&self, most: u64) -> u64 {
+        (self.total / EPOCH_PART).clamp(1 << 16, most)
+    }
+
+    /// Whether the reserve is touched.
+    pub(super) fn is_low(&self) -> Result<bool, Error> {
+        let about = measure(&self.folder)?;
+        let free = about.f_bavail.saturating_mul(about.f_frsize);
+        Ok(free < (self.total / 10).min(MOST_RESERVED))
+    }
+}
+
+fn measure(folder: &Path) -> Result<rustix::fs::StatVfs, Error> {
+    rustix::fs::statvfs(folder).map_err(|error| Error::io("measuring", folder)(error.into()))
+}
