@@ -10,6 +10,8 @@ mod raw;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::params::ProtocolParameters;
 
 /// A mistake in a configuration file, worded for the person who wrote it.
@@ -65,8 +67,9 @@ pub struct Network {
     pub base_token: BaseToken,
 }
 
-/// How wallets show amounts (TIP-25 `baseToken`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How wallets show amounts: `[token]` in the file, `baseToken` in the API (TIP-25).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all(serialize = "camelCase"), default, deny_unknown_fields)]
 pub struct BaseToken {
     /// Full name.
     pub name: String,
@@ -75,11 +78,25 @@ pub struct BaseToken {
     /// Name of the unit.
     pub unit: String,
     /// Name of the smallest unit; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub subunit: String,
     /// Decimals of the unit.
     pub decimals: u8,
     /// Whether amounts are shown with k, M, G.
     pub use_metric_prefix: bool,
+}
+
+impl Default for BaseToken {
+    fn default() -> Self {
+        Self {
+            name: "Test".to_owned(),
+            ticker_symbol: "TST".to_owned(),
+            unit: "TST".to_owned(),
+            subunit: "testies".to_owned(),
+            decimals: 6,
+            use_metric_prefix: false,
+        }
+    }
 }
 
 /// Remote proof of work for clients.

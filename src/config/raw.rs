@@ -15,7 +15,7 @@ use crate::protocol::{PROTOCOL_VERSION, hex};
 #[serde(default, deny_unknown_fields)]
 struct RawConfig {
     network: RawNetwork,
-    token: RawToken,
+    token: BaseToken,
     rest: RawRest,
     pow: RawPow,
     coordinator: RawCoordinator,
@@ -48,17 +48,6 @@ struct RawMilestoneKey {
     start: u32,
     #[serde(default)]
     end: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawToken {
-    name: String,
-    ticker_symbol: String,
-    unit: String,
-    subunit: String,
-    decimals: u8,
-    use_metric_prefix: bool,
 }
 
 #[derive(Deserialize)]
@@ -112,19 +101,6 @@ impl Default for RawNetwork {
             token_supply: unplaced("2779530283277761".to_owned()),
             milestone_keys: unplaced(Vec::new()),
             milestone_threshold: unplaced(1),
-        }
-    }
-}
-
-impl Default for RawToken {
-    fn default() -> Self {
-        Self {
-            name: "Test".to_owned(),
-            ticker_symbol: "TST".to_owned(),
-            unit: "TST".to_owned(),
-            subunit: "testies".to_owned(),
-            decimals: 6,
-            use_metric_prefix: false,
         }
     }
 }
@@ -317,14 +293,7 @@ fn network(checker: &Checker<'_>, raw: &RawConfig) -> Result<Network, Error> {
         },
         milestone_keys,
         milestone_threshold: *threshold.get_ref(),
-        base_token: BaseToken {
-            name: token.name.clone(),
-            ticker_symbol: token.ticker_symbol.clone(),
-            unit: token.unit.clone(),
-            subunit: token.subunit.clone(),
-            decimals: token.decimals,
-            use_metric_prefix: token.use_metric_prefix,
-        },
+        base_token: token.clone(),
     })
 }
 

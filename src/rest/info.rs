@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::{Api, require_synced};
+use crate::config::BaseToken;
 use crate::handle::Status;
 use crate::protocol::PROTOCOL_VERSION;
 use crate::protocol::id::BlockId;
@@ -70,7 +71,7 @@ pub(super) struct Info {
     supported_protocol_versions: [u8; 1],
     protocol: Protocol,
     pending_protocol_parameters: [(); 0],
-    base_token: Token,
+    base_token: BaseToken,
     metrics: Metrics,
     features: Vec<&'static str>,
 }
@@ -128,18 +129,6 @@ struct Rent {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Token {
-    name: String,
-    ticker_symbol: String,
-    unit: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    subunit: String,
-    decimals: u8,
-    use_metric_prefix: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Metrics {
     blocks_per_second: f64,
     referenced_blocks_per_second: f64,
@@ -151,7 +140,6 @@ pub(super) async fn info(State(api): State<Arc<Api>>) -> Json<Info> {
     let status = api.node.status_now();
     let facts = &api.node.facts;
     let params = &facts.network.params;
-    let token = &facts.base_token;
     Json(Info {
         name: "Osmia",
         version: env!("CARGO_PKG_VERSION"),
@@ -171,14 +159,7 @@ pub(super) async fn info(State(api): State<Arc<Api>>) -> Json<Info> {
             token_supply: params.token_supply.to_string(),
         },
         pending_protocol_parameters: [],
-        base_token: Token {
-            name: token.name.clone(),
-            ticker_symbol: token.ticker_symbol.clone(),
-            unit: token.unit.clone(),
-            subunit: token.subunit.clone(),
-            decimals: token.decimals,
-            use_metric_prefix: token.use_metric_prefix,
-        },
+        base_token: facts.base_token.clone(),
         metrics: Metrics {
             blocks_per_second: status.rates.blocks_per_second,
             referenced_blocks_per_second: status.rates.referenced_blocks_per_second,
