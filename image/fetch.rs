@@ -28,7 +28,7 @@ fn one(package: &Package, offline: bool) -> anyhow::Result<PathBuf> {
     }
     let name = package.path.rsplit('/').next().unwrap_or(&package.path);
     if offline {
-        bail!("{name} is needed: put it into {}", cached.display());
+        bail!("{name} with the pinned hash is needed: put it into {}", cached.display());
     }
     let url = format!("{}/{}", mirror()?, package.path);
     let partial = folder.join(format!("{}.partial", package.sha256));

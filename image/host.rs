@@ -35,10 +35,10 @@ pub(crate) fn provide(offline: bool) -> anyhow::Result<()> {
     if offline || !Path::new("/usr/bin/apt-get").exists() {
         bail!("these Debian packages are needed: {list}; {by_hand}");
     }
-    progress::say(&format!("installing Debian packages: {list}"));
     if !rustix::process::geteuid().is_root() {
         bail!("these Debian packages are needed, and only root may install them: {list}; {by_hand}");
     }
+    progress::say(&format!("installing Debian packages: {list}"));
     progress::step("installing packages", || {
         run_quietly(Command::new("apt-get").arg("update"))?;
         let mut install = Command::new("apt-get");

@@ -85,7 +85,8 @@ struct Qemu {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Build(arguments) => build(&arguments).map(drop),
-        Command::Run(arguments) => build(&arguments.build)
+        Command::Run(arguments) => qemu::check_ports()
+            .and_then(|()| build(&arguments.build))
             .and_then(|image| qemu::run(&image, arguments.fresh, arguments.until_ready)),
         Command::Qemu(arguments) => {
             qemu::replace_process(&arguments.disk, &arguments.append, &arguments.options)

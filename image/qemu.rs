@@ -57,14 +57,19 @@ pub(crate) fn replace_process(card: &Path, append: &[String], options: &[String]
     Err(error).context("starting qemu")
 }
 
-/// Boots an image on a card that is kept between runs of the same image, until Ctrl-C.
-pub(crate) fn run(image: &Path, fresh: bool, until_ready: bool) -> anyhow::Result<()> {
-    let card = card_for(image, fresh)?;
+/// Fails when a port that leads into the board is taken.
+pub(crate) fn check_ports() -> anyhow::Result<()> {
     for (what, port) in FORWARDED {
         if TcpStream::connect_timeout(&local(port), Duration::from_millis(200)).is_ok() {
             bail!("port {port} ({what}) of this machine is in use: end what listens there");
         }
     }
+    Ok(())
+}
+
+/// Boots an image on a card that is kept between runs of the same image, until Ctrl-C.
+pub(crate) fn run(image: &Path, fresh: bool, until_ready: bool) -> anyhow::Result<()> {
+    let card = card_for(image, fresh)?;
     let control = plan::folder()?.join("qemu.sock");
     let _ = fs::remove_file(&control);
     let forwards = FORWARDED.map(|(_, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{port}")).concat();

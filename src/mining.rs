@@ -55,7 +55,8 @@ impl Miner {
         for worker in 0..self.workers {
             let (stop, sender) = (stop.clone(), sender.clone());
             let mut search = Search::new(digest, zeros, worker, self.workers);
-            tokio::task::spawn_blocking(move || {
+            // Threads of their own: those for reads of the store must not wait for a nonce.
+            std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     if let Some(nonce) = search.step() {
                         // Another thread may have been first.

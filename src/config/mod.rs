@@ -145,6 +145,22 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads a configuration file's bytes.
+    ///
+    /// # Errors
+    /// As [`Config::parse`], or that they are not UTF-8.
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text),
+            Err(error) => Err(Error {
+                line: bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1,
+                key: String::new(),
+                problem: "not UTF-8 text".to_owned(),
+                fix: "save the file as UTF-8".to_owned(),
+            }),
+        }
+    }
+
     /// Reads a configuration file's text.
     ///
     /// # Errors

@@ -188,10 +188,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
     Ok(Config {
         network,
         rest_bind,
-        pow: Pow {
-            enabled: raw.pow.enabled,
-            workers: checker.at_least_one("pow.workers", &raw.pow.workers)?,
-        },
+        pow: Pow { enabled: raw.pow.enabled, workers: workers(&checker, &raw)? },
         coordinator,
         storage: Storage {
             keep_milestones: keep_milestones(&checker, &raw)?,
@@ -199,6 +196,20 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
         },
         require_peers: raw.health.require_peers,
     })
+}
+
+/// More threads than any board has cores would only hold memory.
+const MAX_WORKERS: u32 = 64;
+
+fn workers(checker: &Checker<'_>, raw: &RawConfig) -> Result<NonZeroU32, Error> {
+    let workers = &raw.pow.workers;
+    match checker.at_least_one("pow.workers", workers)? {
+        count if count.get() <= MAX_WORKERS => Ok(count),
+        count => {
+            let fix = format!("write 1 to {MAX_WORKERS}");
+            Err(checker.error("pow.workers", workers, format!("{count} is too many"), &fix))
+        }
+    }
 }
 
 /// A pruned block must be too deep to be approved, with room for the search of entry points.
@@ -223,7 +234,8 @@ fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {
     // serde says "unknown field `x`, expected one of …": what is expected is the fix.
     let (problem, fix) = match message.split_once(", expected") {
         Some((problem, expected)) => (problem.to_owned(), format!("expected{expected}")),
-        None => (message, String::new()),
+        None if message.starts_with("duplicate key") => (message, "keep one of them".to_owned()),
+        None => (message, "the README lists every key with an example".to_owned()),
     };
     Error { line, key: key_at(checker.text, line), problem, fix }
 }
@@ -238,7 +250,9 @@ fn key_at(text: &str, line: usize) -> String {
         .find(|line| header(line))
         .map_or("", |line| line.trim().trim_start_matches('[').split(']').next().unwrap_or_default());
     let name = match lines.last() {
-        Some(last) if !header(last) => last.split('=').next().unwrap_or_default().trim(),
+        Some(last) if !header(last) => {
+            last.split('=').next().unwrap_or_default().trim_matches(['{', ' ', '\t'])
+        }
         Some(_) | None => "",
     };
     [table, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
@@ -304,6 +318,11 @@ fn milestone_keys(checker: &Checker<'_>, network: &RawNetwork) -> Result<Vec<Mil
         let digits = key.get_ref().strip_prefix("0x").unwrap_or(key.get_ref());
         let public_key = hex::decode_array("public_key", &format!("0x{digits}"))
             .map_err(|_| checker.error("network.milestone_keys.public_key", key, "not a 32-byte key", fix))?;
+        if raw.end != 0 && raw.end < raw.start {
+            let problem = format!("applies from {} to {}", raw.start, raw.end);
+            let fix = "write an end that is not before the start, or 0 for ever";
+            return Err(checker.error("network.milestone_keys.end", key, problem, fix));
+        }
         Ok(MilestoneKey { public_key, start: raw.start, end: raw.end })
     };
     network.milestone_keys.get_ref().iter().map(parse).collect()

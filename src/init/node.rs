@@ -80,7 +80,12 @@ impl Node {
             let run = now.saturating_duration_since(since);
             let pause = self.restarts.pause_after(run);
             let (code, signal) = (status.exit_status(), status.terminating_signal());
-            tracing::warn!(?code, ?signal, ran_s = run.as_secs(), pause_s = pause.as_secs(), "node ended");
+            let (ran_s, pause_s) = (run.as_secs(), pause.as_secs());
+            if code == Some(0) {
+                tracing::info!(ran_s, "node ended in order");
+            } else {
+                tracing::warn!(?code, ?signal, ran_s, pause_s, "node ended");
+            }
             self.state = State::Paused { until: now + pause };
         }
     }

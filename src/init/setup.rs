@@ -107,8 +107,8 @@ pub(super) fn late() -> anyhow::Result<()> {
 
 /// What the owner wrote; a mistake is for the owner to mend.
 pub(super) fn config() -> anyhow::Result<Config> {
-    let text = fs::read_to_string(CONFIG).with_context(|| CONFIG.to_owned())?;
-    Config::parse(&text).with_context(|| CONFIG.to_owned())
+    let bytes = fs::read(CONFIG).with_context(|| CONFIG.to_owned())?;
+    Config::parse_bytes(&bytes).with_context(|| CONFIG.to_owned())
 }
 
 fn raise_clock() -> anyhow::Result<()> {

@@ -20,12 +20,13 @@ use crate::engine::{Network, checked};
 use crate::handle::{Facts, NodeHandle, REQUESTS};
 use crate::ledger::authority::{Authority, KeyRange};
 use crate::mining::Miner;
+use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::rest;
 use crate::store::{Limits, Store};
 use engine_thread::EngineThread;
 
-/// Blocking threads: reads of the store and proof of work.
+/// Blocking threads: reads of the store and checks of blocks.
 const BLOCKING_THREADS: usize = 32;
 
 /// The engine answers what is queued and makes it durable within this time, or is given up.
@@ -72,6 +73,15 @@ async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result
         base_token: config.network.base_token.clone(),
         require_peers: config.require_peers,
     });
+    if let Some(key) = own_key
+        && !facts.network.authority.keys.iter().any(|range| range.public_key == key)
+    {
+        anyhow::bail!(
+            "network.milestone_keys: the key of this coordinator, {}, is not among them; add it, or set \
+             coordinator.enabled = false",
+            hex::encode(&key)
+        );
+    }
     let limits = Limits {
         keep_milestones: config.storage.keep_milestones.get(),
         cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),

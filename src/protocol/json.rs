@@ -27,13 +27,33 @@ pub struct BlockJson {
 }
 
 /// JSON form of a payload: one flat object, told apart by `type`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum PayloadJson {
     /// Type 7.
     Milestone(Box<MilestoneJson>),
-    /// Type 5, and on input every other type, which [`BlockJson::to_draft`] refuses by its number.
+    /// Type 5.
     TaggedData(TaggedDataJson),
+}
+
+impl<'de> Deserialize<'de> for PayloadJson {
+    /// Looks at the type first, so that a mistake is told in the words of that type.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let inside = |error: serde_json::Error| serde::de::Error::custom(format_args!("payload: {error}"));
+        match value.get("type").and_then(serde_json::Value::as_u64) {
+            Some(kind) if kind == u64::from(milestone::KIND) => {
+                Ok(Self::Milestone(serde_json::from_value(value).map_err(inside)?))
+            }
+            Some(kind) if kind == u64::from(tagged_data::KIND) => {
+                Ok(Self::TaggedData(serde_json::from_value(value).map_err(inside)?))
+            }
+            Some(kind) => {
+                Err(serde::de::Error::custom(format_args!("payload.type: type {kind} is not supported")))
+            }
+            None => Err(serde::de::Error::custom("payload.type: a number expected")),
+        }
+    }
 }
 
 /// Tagged data (type 5).
@@ -145,9 +165,6 @@ impl PayloadJson {
                     bytes_or_empty("payload.tag", &json.tag)?,
                     bytes_or_empty("payload.data", &json.data)?,
                 )?))
-            }
-            Self::TaggedData(TaggedDataJson { kind: milestone::KIND, .. }) => {
-                Err(Error::Malformed { field: "payload", expected: "every field of a milestone" })
             }
             Self::TaggedData(json) => Err(Error::UnknownKind { field: "payload.type", kind: json.kind }),
             Self::Milestone(json) => Ok(Payload::Milestone(Box::new(json.to_milestone()?))),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
 use super::media::{self, Form};
-use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, info, path_id, read, require_synced};
+use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, info, path_id, read, require_synced};
 use crate::engine::{Verdict, checked};
 use crate::pow;
 use crate::protocol::blake2b_256;
@@ -34,6 +34,11 @@ pub(super) async fn submit(
 ) -> Result<Response, ApiError> {
     let form = media::sent(&headers)?;
     require_synced(&api.node)?;
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(ApiError::too_large(MAX_BODY_BYTES));
+    }
     let body = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY_BYTES))
         .await
         .map_err(|_| ApiError::timeout("the body did not come in time"))?
@@ -49,6 +54,9 @@ fn parse(form: Form, body: &[u8]) -> Result<Draft, ApiError> {
     match form {
         Form::Binary => Draft::parse(body).map_err(|error| refuse(&error)),
         Form::Json => {
+            if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+                return Err(refuse(&"a JSON object expected"));
+            }
             let json: BlockJson = serde_json::from_slice(body).map_err(|error| refuse(&error))?;
             json.to_draft().map_err(|error| refuse(&error))
         }
@@ -124,7 +132,7 @@ fn no_remote_pow(missing: &str) -> ApiError {
 /// A block in the form the client wants.
 pub(super) async fn block(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = BlockId(path_id("blockId", &id)?);
@@ -161,7 +169,7 @@ pub(super) struct Metadata {
 /// What became of a block: from the store once a milestone references it, from the engine before.
 pub(super) async fn metadata(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Metadata>, ApiError> {
     let id = BlockId(path_id("blockId", &id)?);
     require_synced(&api.node)?;

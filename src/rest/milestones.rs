@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::error::ApiError;
-use super::{Api, media, path_id, read};
+use super::{Api, Segment, media, path_id, read};
 use crate::protocol::id::{MilestoneId, MilestoneIndex};
 use crate::protocol::json::MilestoneJson;
 use crate::store::StoredMilestone;
@@ -15,7 +15,7 @@ use crate::store::StoredMilestone;
 /// A confirmed milestone by its id.
 pub(super) async fn by_id(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = MilestoneId(path_id("milestoneId", &id)?);
@@ -31,7 +31,7 @@ pub(super) async fn by_id(
 /// A confirmed milestone by its index.
 pub(super) async fn by_index(
     State(api): State<Arc<Api>>,
-    Path(index): Path<String>,
+    Segment(index): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let index = index.parse().map(MilestoneIndex).map_err(|_| {

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -133,6 +135,18 @@ async fn read<T: Send + 'static>(
         .await
         .map_err(|_| ApiError::unavailable("the read was interrupted"))?
         .map_err(ApiError::from)
+}
+
+/// The variable part of a path.
+struct Segment(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let segment = Path::<String>::from_request_parts(parts, state).await;
+        segment.map(|Path(text)| Self(text)).map_err(|_| ApiError::bad_request("the path is not UTF-8"))
+    }
 }
 
 /// A 32-byte id in a path, read as HORNET does: `0x` is needed, too short is padded with zero bytes on the

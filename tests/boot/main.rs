@@ -2,7 +2,8 @@
 //! scan looks for holes, the node is killed, the plug is pulled, the configuration is broken.
 //!
 //! Runs in a network namespace of its own, with one link as `cargo image run` makes it (`user`) and one to
-//! scan through (`tap`). Nothing waits for a fixed time: every wait is for an event, with a generous limit.
+//! scan through (`tap`). Every wait is for an event, with a generous limit; only that nothing happens is waited
+//! for a fixed time.
 #![allow(missing_docs, reason = "a test program")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program reports and panics")]
 
