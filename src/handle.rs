@@ -130,6 +130,7 @@ pub struct NodeHandle {
     /// Constants.
     pub facts: Arc<Facts>,
     requests: mpsc::Sender<Request>,
+    patient: bool,
 }
 
 impl NodeHandle {
@@ -140,7 +141,14 @@ impl NodeHandle {
         facts: Arc<Facts>,
         requests: mpsc::Sender<Request>,
     ) -> Self {
-        Self { reader, status, facts, requests }
+        Self { reader, status, facts, requests, patient: false }
+    }
+
+    /// A handle whose requests wait for a place in the queue instead of being refused: for the node's own
+    /// work, never for clients.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { patient: true, ..self.clone() }
     }
 
     /// The status of this moment.
@@ -190,10 +198,14 @@ impl NodeHandle {
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(request(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Unavailable::Busy,
-            mpsc::error::TrySendError::Closed(_) => Unavailable::Stopping,
-        })?;
+        if self.patient {
+            self.requests.send(request(reply)).await.map_err(|_| Unavailable::Stopping)?;
+        } else {
+            self.requests.try_send(request(reply)).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Unavailable::Busy,
+                mpsc::error::TrySendError::Closed(_) => Unavailable::Stopping,
+            })?;
+        }
         answer.await.map_err(|_| Unavailable::Stopping)
     }
 }

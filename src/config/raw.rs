@@ -181,6 +181,11 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
             fix: "name the network's keys, or set coordinator.enabled = true to found a network".to_owned(),
         });
     }
+    let threshold = &raw.network.milestone_threshold;
+    if coordinator.enabled && *threshold.get_ref() > 1 {
+        let problem = format!("{}, but this coordinator signs with one key", threshold.get_ref());
+        return Err(checker.error("network.milestone_threshold", threshold, problem, "write 1"));
+    }
     let bind = &raw.rest.bind;
     let rest_bind: SocketAddr = bind.get_ref().parse().map_err(|_| {
         checker.error("rest.bind", bind, format!("{:?} is no address", bind.get_ref()), "write IP:PORT")

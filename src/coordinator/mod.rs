@@ -71,7 +71,8 @@ impl Coordinator {
     /// # Errors
     /// [`Error::File`].
     pub fn open(folder: &Path, node: NodeHandle) -> Result<Self, Error> {
-        Ok(Self { node, key: Key::load(folder)?, state: State::load(folder)? })
+        // Clients that keep the engine's queue full must not keep milestones out.
+        Ok(Self { node: node.patient(), key: Key::load(folder)?, state: State::load(folder)? })
     }
 
     /// Issues a milestone every `interval` until it is dropped, or cannot go on without a risk of forking.
@@ -103,9 +104,19 @@ impl Coordinator {
         if signed == confirmed + 1 {
             tracing::info!(index = signed, "submitting the signed milestone again");
             let bytes = Arc::<[u8]>::from(self.state.block()?);
+            self.check_state(&bytes)?;
             return self.submit(bytes).await;
         }
         Ok(())
+    }
+
+    /// The block in the state must carry the milestone that the state names.
+    fn check_state(&self, bytes: &[u8]) -> Result<(), Error> {
+        let block = Block::parse(bytes).map_err(|error| self.state.damaged(&error.to_string()))?;
+        match block.milestone().map(|milestone| milestone.essence.index.0) {
+            Some(index) if index == self.state.index => Ok(()),
+            Some(_) | None => Err(self.state.damaged("index and block do not belong together")),
+        }
     }
 
     async fn issue(&mut self) -> Result<(), Error> {

@@ -49,12 +49,15 @@ impl State {
         Ok(Self { path, index: json.latest_milestone_index, block: json.latest_milestone_block })
     }
 
+    /// An error about this file.
+    pub(super) fn damaged(&self, problem: &str) -> Error {
+        let problem = format!("{problem}; restore it from a backup");
+        Error::File { path: self.path.display().to_string(), problem }
+    }
+
     /// The block signed last.
     pub(super) fn block(&self) -> Result<Vec<u8>, Error> {
-        hex::decode("latestMilestoneBlock", &self.block).map_err(|error| Error::File {
-            path: self.path.display().to_string(),
-            problem: format!("{error}; restore it from a backup"),
-        })
+        hex::decode("latestMilestoneBlock", &self.block).map_err(|error| self.damaged(&error.to_string()))
     }
 
     /// Remembers a signed block durably.

@@ -40,6 +40,7 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 /// Everything that keeps a node from starting or going on.
 pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {
     raise_open_files();
+    abort_on_core_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
@@ -50,6 +51,18 @@ pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()>
     let result = runtime.block_on(serve(config, data, supervised));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
+}
+
+/// A panic of a request is that request's; one of the start or of the engine ends the node at once: unwinding
+/// through a half-open database may hang.
+fn abort_on_core_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        if matches!(std::thread::current().name(), Some("main" | "engine")) {
+            std::process::abort();
+        }
+    }));
 }
 
 /// Each open epoch takes 81 file descriptors, each connection one; the usual limit is 1,024.
@@ -89,6 +102,17 @@ async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result
     let params = &facts.network.params;
     let replay = u32::from(params.below_max_depth) + 5;
     let (store, recovered) = Store::open(&data.join("store"), &params.network_name, limits, replay)?;
+    if let (Some(key), Some(confirmed), true) =
+        (own_key, &recovered.confirmed, config.network.milestone_keys.is_empty())
+        && !confirmed.milestone.signatures().iter().any(|signature| signature.public_key == key)
+    {
+        anyhow::bail!(
+            "the network in {} was founded with another key than the one in {}: bring that back, or move \
+             both away to found a new network",
+            data.join("store").display(),
+            identity.display()
+        );
+    }
     // Bound before anything runs: an address that is taken ends the start at once.
     let listener = TcpListener::bind(config.rest_bind).await.with_context(|| {
         format!("rest.bind: listening on {} (0.0.0.0 where IPv6 is off)", config.rest_bind)

@@ -1,6 +1,7 @@
 //! `blocks`: submit, read, metadata.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -25,6 +26,9 @@ use crate::tangle::ParentState;
 struct Submitted {
     block_id: String,
 }
+
+/// iota-sdk waits this long for a block with remote proof of work.
+const MINING_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// Takes a block in JSON or binary form; 201 once it is part of the Tangle and durable.
 pub(super) async fn submit(
@@ -114,9 +118,10 @@ async fn complete(api: &Api, mut draft: Draft) -> Result<Block, ApiError> {
     }
     let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
     let digest = blake2b_256(&bytes[..bytes.len() - NONCE_BYTES]);
-    block.nonce = miner
-        .mine(digest, pow::required_zeros(bytes.len(), minimum))
+    let mining = miner.mine(digest, pow::required_zeros(bytes.len(), minimum));
+    block.nonce = tokio::time::timeout(MINING_TIMEOUT, mining)
         .await
+        .map_err(|_| ApiError::unavailable("no nonce found in time"))?
         .map_err(|busy| ApiError::unavailable(busy.to_string()))?;
     Ok(block)
 }

@@ -27,10 +27,10 @@ use crate::handle::NodeHandle;
 use crate::mining::Miner;
 use error::ApiError;
 
-/// Largest body, in bytes; HORNET's `restAPI.limits.maxBodyLength`.
-const MAX_BODY_BYTES: usize = 1 << 20;
+/// Largest body, in bytes. No block is longer than 160 KiB in JSON, so HORNET's 1 MB would only cost memory.
+const MAX_BODY_BYTES: usize = 256 << 10;
 
-/// Open connections; each may hold a body of 1 MiB while it is read.
+/// Open connections; each may hold a body while it is read.
 const MAX_CONNECTIONS: usize = 128;
 
 /// A client that has not sent the head of its request by then is cut off.

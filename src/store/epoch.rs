@@ -221,15 +221,14 @@ impl Handles {
         Ok(value.map(|bytes| bytes.to_vec()))
     }
 
-    /// All blocks of one interval and later, in order of arrival.
-    pub(super) fn blocks_from(&self, interval: MilestoneIndex) -> Result<Vec<(BlockKey, Vec<u8>)>, Error> {
+    /// Keys of all blocks of one interval and later, in order of arrival.
+    pub(super) fn block_keys_from(&self, interval: MilestoneIndex) -> Result<Vec<BlockKey>, Error> {
         let start = BlockKey { interval, sequence: 0 }.to_bytes();
         self.block
             .range(start.as_slice()..keys::FILLER)
             .map(|entry| {
-                let (key, bytes) = entry.map_err(self.io("reading"))?;
-                let key = BlockKey::from_bytes(&key).ok_or_else(|| self.damaged("block key"))?;
-                Ok((key, bytes.to_vec()))
+                let (key, _) = entry.map_err(self.io("reading"))?;
+                BlockKey::from_bytes(&key).ok_or_else(|| self.damaged("block key"))
             })
             .collect()
     }

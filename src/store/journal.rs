@@ -36,6 +36,14 @@ impl Journal {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(Error::io("reading", &path))?;
         let (blocks, whole) = records(&bytes);
+        if whole < bytes.len() {
+            let dropped = bytes.len() - whole;
+            tracing::warn!(
+                dropped,
+                kept = blocks.len(),
+                "journal: bytes behind the last whole record dropped"
+            );
+        }
         // Appending continues behind the last whole record.
         file.set_len(whole as u64).map_err(Error::io("truncating", &path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::io("seeking in", &path))?;

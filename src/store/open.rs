@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::epoch::Epoch;
 use super::journal::Journal;
+use super::keys::BlockKey;
+use super::reader::Reader;
 use super::space::Space;
 use super::{Confirmed, Epochs, Error, Limits, Store};
 use crate::files;
@@ -17,6 +19,9 @@ use crate::protocol::pack::Reader as Bytes;
 
 /// Version of the layout described in [`super`] and [`super::keys`].
 const FORMAT: u32 = 1;
+
+/// Unreferenced blocks that are taken back into memory at a start, in bytes.
+const MAX_REPLAY_BYTES: usize = 16 << 20;
 
 /// A milestone as the store has it.
 #[derive(Debug, Clone)]
@@ -110,20 +115,11 @@ impl Store {
         let begun = store.active.first_milestone()?.map(|first| first.0);
         store.active_milestones = begun.map_or(0, |first| store.confirmed.get().0.saturating_sub(first) + 1);
         let first = MilestoneIndex(store.confirmed.get().0.saturating_sub(replay_depth));
-        let blocks = reader.blocks_from(first)?;
+        let keys = reader.block_keys_from(first)?;
         let next = store.confirmed.get().next();
-        store.sequence = blocks
-            .iter()
-            .filter(|(key, _)| key.interval == next)
-            .map(|(key, _)| key.sequence + 1)
-            .max()
-            .unwrap_or(0);
-        let mut unreferenced = Vec::new();
-        for (key, bytes) in blocks {
-            if reader.reference_of(key)?.is_none() {
-                unreferenced.push(bytes);
-            }
-        }
+        let newest = keys.last().filter(|key| key.interval == next);
+        store.sequence = newest.map_or(0, |key| key.sequence + 1);
+        let unreferenced = unreferenced(&reader, &keys)?;
         // In the store before anything is replayed: a commit while that goes on empties the journal.
         for bytes in &acknowledged {
             let id = block::id_of(bytes);
@@ -135,6 +131,27 @@ impl Store {
     }
 }
 
+/// The newest blocks that no milestone references, in order of arrival, up to [`MAX_REPLAY_BYTES`].
+fn unreferenced(reader: &Reader, keys: &[BlockKey]) -> Result<Vec<Vec<u8>>, Error> {
+    let (mut blocks, mut bytes) = (Vec::new(), 0);
+    for key in keys.iter().rev() {
+        if reader.reference_of(*key)?.is_some() {
+            continue;
+        }
+        let Some(block) = reader.block_at(*key)? else { continue };
+        bytes += block.len();
+        if bytes > MAX_REPLAY_BYTES {
+            tracing::warn!(
+                "more unreferenced blocks than are worth taking back; the older ones stay as they are"
+            );
+            break;
+        }
+        blocks.push(block);
+    }
+    blocks.reverse();
+    Ok(blocks)
+}
+
 /// Deletes what a pruning left behind, and the oldest epochs while the disk is full: opening an epoch takes
 /// room, too. Lists the epochs, oldest first.
 fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
@@ -143,11 +160,10 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
     for entry in fs::read_dir(folder).map_err(Error::io("listing", folder))? {
         let entry = entry.map_err(Error::io("listing", folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('x') {
+        if numbered(&name, 'x').is_some() {
             delete(&entry.path())?;
-        } else if let Some(number) = name.strip_prefix('e').and_then(|number| number.parse().ok()) {
-            numbers.push(number);
         }
+        numbers.extend(numbered(&name, 'e'));
     }
     numbers.sort_unstable();
     while numbers.len() > 2 && space.is_low()? {
@@ -162,6 +178,11 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
     Ok(numbers)
 }
 
+/// The number in `e00000001` or `x00000001`.
+fn numbered(name: &str, letter: char) -> Option<u32> {
+    name.strip_prefix(letter).filter(|number| number.len() == 8)?.parse().ok()
+}
+
 /// Writes the format file of a new folder, compares that of an old one.
 fn check_format(folder: &Path, network: &str) -> Result<(), Error> {
     let path = folder.join("format");
@@ -174,7 +195,10 @@ fn check_format(folder: &Path, network: &str) -> Result<(), Error> {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::Io { doing: "reading", path, source })
         }
-        // New, or cut off before its first write was durable: nothing else can be in the folder then.
+        // Only a new folder has none: an epoch is made after it.
+        Ok(_) | Err(_) if folder.join("e00000001").exists() => {
+            Err(Error::Foreign { path, found: "epochs without a format".to_owned(), wanted })
+        }
         Ok(_) | Err(_) => files::write_atomic(&path, format!("{wanted}\n").as_bytes(), 0o644)
             .map_err(Error::io("writing", &path)),
     }

@@ -102,18 +102,22 @@ impl Reader {
         self.find(Handles::marker)
     }
 
-    /// All blocks that arrived from `interval` on, in order; stops at the first epoch that has none.
-    pub(super) fn blocks_from(&self, interval: MilestoneIndex) -> Result<Vec<(BlockKey, Vec<u8>)>, Error> {
-        let mut blocks = Vec::new();
+    /// Keys of all blocks that arrived from `interval` on, in order; stops at the first epoch that has none.
+    pub(super) fn block_keys_from(&self, interval: MilestoneIndex) -> Result<Vec<BlockKey>, Error> {
+        let mut keys = Vec::new();
         for (age, epoch) in self.newest_first().into_iter().enumerate() {
-            let found = epoch.read(|epoch| epoch.blocks_from(interval).map(Some))?.unwrap_or_default();
+            let found = epoch.read(|epoch| epoch.block_keys_from(interval).map(Some))?.unwrap_or_default();
             if found.is_empty() && age > 0 {
                 break;
             }
-            blocks.extend(found);
+            keys.extend(found);
         }
-        blocks.sort_by_key(|(key, _)| *key);
-        Ok(blocks)
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    pub(super) fn block_at(&self, key: BlockKey) -> Result<Option<Vec<u8>>, Error> {
+        self.find(|epoch| epoch.block(key))
     }
 }
 

@@ -169,7 +169,7 @@ fn every_fault_has_its_status_and_says_why() {
         (JSON, json("{\"protocolVersion\":2,\"payload\":{}}"), 400, "payload.type: a number expected"),
         (JSON, json("[2,[],null,\"0\"]"), 400, "a JSON object expected"),
         ("text/plain", good.clone(), 415, "Content-Type must be"),
-        (JSON, vec![b' '; (1 << 20) + 1], 413, "larger than 1048576 bytes"),
+        (JSON, vec![b' '; (1 << 20) + 1], 413, "larger than 262144 bytes"),
     ] {
         let (found, message) = error_of(&node.post(kind, &body));
         assert_eq!(found, status, "{kind} {why}: {message}");
