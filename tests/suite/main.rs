@@ -6,6 +6,7 @@ mod architecture;
 mod boards;
 mod codec;
 mod config;
+mod coordinator;
 #[path = "../http.rs"]
 mod http;
 mod node;

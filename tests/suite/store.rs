@@ -175,6 +175,28 @@ fn half_written_files_of_sled_do_no_harm() {
     }
 }
 
+/// sled never ends a read of a tree whose only, empty leaf it dropped from its cache: no tree may be empty.
+#[test]
+fn reads_of_a_new_epoch_end_however_much_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    let reader = store.reader();
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let payload = osmia::protocol::tagged_data::TaggedData::new(vec![], vec![7; 4_000]).unwrap();
+        for nonce in 0..4_000 {
+            let parents = Parents::new(vec![BlockId::ZERO]).unwrap();
+            let payload = Some(osmia::protocol::block::Payload::TaggedData(payload.clone()));
+            let bytes = Block { protocol_version: 2, parents, payload, nonce }.pack();
+            let id = block::id_of(&bytes);
+            store.put_block(&id, &bytes, false).unwrap();
+            assert_eq!(reader.reference(&id).unwrap(), None);
+        }
+        done.send(()).unwrap();
+    });
+    wait.recv_timeout(std::time::Duration::from_secs(120)).expect("a read that never ends");
+}
+
 #[test]
 fn a_store_that_is_reopened_often_still_rotates() {
     let folder = tempfile::tempdir().unwrap();
