@@ -1,8 +1,9 @@
 //! The card: partition table, boot partition, two slots, data.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -13,7 +14,7 @@ use osmia::boot::slot::{Slot, autoboot_text};
 
 use crate::kernel::Kernel;
 use crate::plan::Plan;
-use crate::{fat, host, progress};
+use crate::{dtb, fat, host, progress};
 
 /// Name of the kernel in a slot, as the Raspberry Pi's boot ROM calls it.
 pub(crate) const KERNEL: &str = "kernel8.img";
@@ -25,26 +26,25 @@ const CHUNK: usize = 1 << 16;
 
 /// Writes the image, replacing what is there.
 pub(crate) fn write(plan: &Plan, kernel: &Kernel, initrd: &[u8], out: &Path) -> anyhow::Result<()> {
-    let layout = Layout::new(&plan.board.image);
-    let kernel = progress::step("compressing the kernel", || gzip(&kernel.image))?;
+    let layout = Layout::new(plan.image());
     progress::step("writing the image", || {
         let partial = out.with_extension("partial");
         let mut disk =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&partial)?;
         disk.set_len(layout.sectors() * SECTOR_BYTES)?;
         disk.write_all(&layout.mbr())?;
-        let boot = [
-            ("autoboot.txt", autoboot_text(Slot::A).into_bytes()),
-            ("node.toml", plan.config.clone().into_bytes()),
+        let mut boot = vec![
+            ("autoboot.txt".to_owned(), autoboot_text(Slot::A).into_bytes()),
+            ("node.toml".to_owned(), plan.config.clone().into_bytes()),
+            // Overwritten in place at each start, so that the file system is never at risk.
+            (
+                "SETUP-RESULT.txt".to_owned(),
+                osmia::init::setup_result("This card has not been started yet.\r\n"),
+            ),
         ];
+        boot.extend(named(&kernel.files, plan.boot_files())?);
         put(&mut disk, layout.boot, &fat(layout.boot, "OSMIA", &boot)?)?;
-        let slot = [
-            ("config.txt", config_text().into_bytes()),
-            ("cmdline.txt", format!("{}\n", plan.board.image.cmdline).into_bytes()),
-            (KERNEL, kernel),
-            (INITRD, initrd.to_vec()),
-        ];
-        put(&mut disk, layout.slots[0], &fat(layout.slots[0], "SLOT-A", &slot)?)?;
+        put(&mut disk, layout.slots[0], &fat(layout.slots[0], "SLOT-A", &slot(plan, kernel, initrd)?)?)?;
         // The first update fills it.
         put(&mut disk, layout.slots[1], &fat(layout.slots[1], "SLOT-B", &[])?)?;
         drop(disk);
@@ -55,13 +55,47 @@ pub(crate) fn write(plan: &Plan, kernel: &Kernel, initrd: &[u8], out: &Path) -> 
     Ok(())
 }
 
-/// What the boot ROM reads in a slot.
-fn config_text() -> String {
-    format!("arm_64bit=1\nkernel={KERNEL}\ninitramfs {INITRD} followkernel\n")
+type Files = Vec<(String, Vec<u8>)>;
+
+/// Everything that a board starts from.
+fn slot(plan: &Plan, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<Files> {
+    let packed = progress::step("compressing the kernel", || gzip(&kernel.image))?;
+    let mut slot = vec![
+        ("config.txt".to_owned(), plan.config_text().into_bytes()),
+        ("cmdline.txt".to_owned(), format!("{}\n", plan.image().cmdline).into_bytes()),
+        (KERNEL.to_owned(), packed),
+        (INITRD.to_owned(), initrd.to_vec()),
+    ];
+    slot.extend(named(&kernel.files, plan.slot_files())?);
+    for board in &plan.boards {
+        for (name, tree) in named(&kernel.files, board.image.device_trees.clone())? {
+            let tree = dtb::edited(&tree, &board.image).with_context(|| name.clone())?;
+            slot.push((name, tree));
+        }
+        if let Some(overlay) = &board.image.overlay {
+            let both = named(&kernel.files, vec![overlay.from.clone(), overlay.to.clone()])?;
+            let difference = dtb::difference(overlay, &both[0].1, &both[1].1)?;
+            slot.push((format!("overlays/{}", overlay.name), difference));
+        }
+    }
+    slot.extend(kernel.files.iter().filter(|(name, _)| name.starts_with("LICENCE.")).map(owned));
+    Ok(slot)
 }
 
-fn fat(extent: Extent, label: &str, files: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
-    let files = files.iter().map(|(name, content)| (*name, content.as_slice())).collect::<Vec<_>>();
+fn owned((name, content): (&String, &Vec<u8>)) -> (String, Vec<u8>) {
+    (name.clone(), content.clone())
+}
+
+fn named(files: &BTreeMap<String, Vec<u8>>, names: Vec<String>) -> anyhow::Result<Files> {
+    let find = |name: String| {
+        let content = files.get(&name).with_context(|| format!("no package has {name}"))?.clone();
+        Ok((name, content))
+    };
+    names.into_iter().map(find).collect()
+}
+
+fn fat(extent: Extent, label: &str, files: &[(String, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
+    let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect::<Vec<_>>();
     fat::format(extent.sectors * SECTOR_BYTES, label, &files).with_context(|| label.to_owned())
 }
 
@@ -101,8 +135,8 @@ fn make_data(disk: &Path, extent: Extent) -> anyhow::Result<()> {
     put(&mut OpenOptions::new().write(true).open(disk)?, extent, &content)
 }
 
-/// Writes `….img.xz` beside the image.
-pub(crate) fn compress(image: &Path) -> anyhow::Result<()> {
+/// Writes `….img.xz` beside the image and gives its path.
+pub(crate) fn compress(image: &Path) -> anyhow::Result<PathBuf> {
     let packed = image.with_extension("img.xz");
     progress::step("compressing the image", || {
         let partial = image.with_extension("xz.partial");
@@ -121,5 +155,5 @@ pub(crate) fn compress(image: &Path) -> anyhow::Result<()> {
         packed.display(),
         bytes as f64 / f64::from(1 << 20)
     ));
-    Ok(())
+    Ok(packed)
 }

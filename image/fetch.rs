@@ -71,7 +71,8 @@ fn mirror() -> anyhow::Result<String> {
         .with_context(|| format!("apt knows no Debian mirror: set {MIRROR_VARIABLE} to one"))
 }
 
-fn hash(path: &Path) -> std::io::Result<String> {
+/// SHA-256 of a file, in hex digits.
+pub(crate) fn hash(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -10,10 +10,10 @@ use crate::{host, plan, progress};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-/// Builds it and gives its bytes.
-pub(crate) fn build(offline: bool) -> anyhow::Result<Vec<u8>> {
+/// Builds it and gives its bytes; `attack` adds what only a test may have.
+pub(crate) fn build(attack: bool, offline: bool) -> anyhow::Result<Vec<u8>> {
     provide_target(offline)?;
-    progress::step("compiling the firmware (minutes at first)", compile)?;
+    progress::step("compiling the firmware (minutes at first)", || compile(attack))?;
     let path = target_folder()?.join(TARGET).join("image").join("osmia");
     fs::read(&path).with_context(|| path.display().to_string())
 }
@@ -48,7 +48,7 @@ fn is_std(name: &std::ffi::OsStr) -> bool {
 }
 
 /// Paths of this machine must not show up in the binary: the same sources give the same bytes anywhere.
-fn compile() -> anyhow::Result<()> {
+fn compile(attack: bool) -> anyhow::Result<()> {
     let sources = std::env::current_dir()?;
     let cargo_home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
@@ -63,5 +63,8 @@ fn compile() -> anyhow::Result<()> {
         .arg("--target-dir")
         .arg(target_folder()?)
         .stdin(Stdio::null());
+    if attack {
+        command.args(["--features", "attack"]);
+    }
     host::run_quietly(&mut command)
 }

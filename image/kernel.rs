@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
-use osmia::board::Image;
 
 use crate::progress;
 
@@ -18,42 +17,68 @@ pub(crate) struct Kernel {
     pub(crate) modules: BTreeMap<String, Vec<u8>>,
     /// See `osmia::firmware::modules`.
     pub(crate) index: String,
+    /// Device trees, firmware and licences, by name.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// What the kernel itself has drivers for: `modules.builtin.modinfo`.
+    pub(crate) builtin: Vec<u8>,
 }
 
-/// Picks the kernel, the board's modules and all they depend on.
-pub(crate) fn unpack(image: &Image, packages: &[PathBuf]) -> anyhow::Result<Kernel> {
+/// Everything of the packages that an image may need.
+#[derive(Default)]
+struct Packed {
+    kernel: Option<Vec<u8>>,
+    /// Still compressed.
+    modules: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Vec<u8>>,
+    builtin: Vec<u8>,
+}
+
+/// Folders whose files an image may need, by what their paths contain.
+const FOLDERS: [&str; 2] = ["/dtb/broadcom/", "/lib/raspi-firmware/"];
+
+/// Packages whose files are handed on with their licence.
+const LICENSED: [&str; 2] = ["linux-base", "raspi-firmware"];
+
+/// Picks the kernel, the modules with all they depend on, and the other files.
+pub(crate) fn unpack(modules: &Modules, packages: &[PathBuf]) -> anyhow::Result<Kernel> {
     progress::step("unpacking kernel and modules", || {
-        let mut kernel = None;
-        let mut packed = BTreeMap::new();
+        let mut packed = Packed::default();
         for package in packages {
-            read_package(package, &mut kernel, &mut packed).with_context(|| package.display().to_string())?;
+            read_package(package, &mut packed).with_context(|| package.display().to_string())?;
         }
-        let kernel = kernel.context("no package has a vmlinuz")?;
-        select(image, kernel, &packed)
+        select(modules, packed)
     })
 }
 
-/// Reads a package's files through dpkg-deb, keeping the kernel and the modules, still compressed.
-fn read_package(
-    package: &Path,
-    kernel: &mut Option<Vec<u8>>,
-    modules: &mut BTreeMap<String, Vec<u8>>,
-) -> anyhow::Result<()> {
+/// Reads a package's files through dpkg-deb, keeping what an image may need.
+fn read_package(package: &Path, packed: &mut Packed) -> anyhow::Result<()> {
     let mut child =
         Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().context("dpkg-deb has no output")?;
     let mut archive = tar::Archive::new(output);
     for entry in archive.entries()? {
         let mut entry = entry?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
         let path = entry.path()?.to_string_lossy().into_owned();
-        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        let mut content = Vec::new();
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let owner = folder.rsplit('/').next().unwrap_or_default();
+        let licensed = LICENSED.iter().find(|package| name == "copyright" && owner.starts_with(*package));
+        let mut content = || {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).map(|_| content)
+        };
         if name == "vmlinuz" {
-            entry.read_to_end(&mut content)?;
-            *kernel = Some(content);
+            packed.kernel = Some(content()?);
+        } else if name == "modules.builtin.modinfo" {
+            packed.builtin = content()?;
         } else if let Some(name) = name.strip_suffix(".ko.xz") {
-            entry.read_to_end(&mut content)?;
-            modules.insert(name.replace('-', "_"), content);
+            packed.modules.insert(name.replace('-', "_"), content()?);
+        } else if let Some(package) = licensed {
+            packed.files.insert(format!("LICENCE.{package}.txt"), content()?);
+        } else if FOLDERS.iter().any(|part| path.contains(part)) {
+            packed.files.insert(name.to_owned(), content()?);
         }
     }
     match child.wait()? {
@@ -62,9 +87,11 @@ fn read_package(
     }
 }
 
-fn select(image: &Image, kernel: Vec<u8>, packed: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<Kernel> {
-    let mut selection = Selection { packed, modules: BTreeMap::new(), order: BTreeMap::new() };
-    for name in image.early.iter().chain(&image.coldplug) {
+fn select(wanted: &Modules, packed: Packed) -> anyhow::Result<Kernel> {
+    let image = packed.kernel.context("no package has a vmlinuz")?;
+    let mut selection =
+        Selection { packed: &packed.modules, modules: BTreeMap::new(), order: BTreeMap::new() };
+    for name in wanted.early.iter().chain(&wanted.coldplug) {
         selection.add(name, &mut BTreeSet::new())?;
     }
     let mut index = String::new();
@@ -75,12 +102,22 @@ fn select(image: &Image, kernel: Vec<u8>, packed: &BTreeMap<String, Vec<u8>>) ->
         }
         index.push('\n');
     }
-    for name in &image.coldplug {
+    for name in &wanted.coldplug {
         for alias in facts(&selection.modules[name])?.aliases {
             index.push_str(&format!("alias {alias} {name}\n"));
         }
     }
-    Ok(Kernel { image: kernel, modules: selection.modules, index })
+    let modules = selection.modules;
+    Ok(Kernel { image, modules, index, files: packed.files, builtin: packed.builtin })
+}
+
+/// Names of the modules to pack.
+#[derive(Debug, Default)]
+pub(crate) struct Modules {
+    /// Loaded first.
+    pub(crate) early: Vec<String>,
+    /// Loaded for the devices that are there.
+    pub(crate) coldplug: Vec<String>,
 }
 
 struct Selection<'a> {
@@ -119,6 +156,15 @@ impl Selection<'_> {
         self.modules.insert(name.to_owned(), module);
         Ok(())
     }
+}
+
+/// What the packed modules are for.
+pub(crate) fn aliases(kernel: &Kernel) -> anyhow::Result<BTreeSet<String>> {
+    let mut aliases = BTreeSet::new();
+    for (name, module) in &kernel.modules {
+        aliases.extend(facts(module).with_context(|| name.clone())?.aliases);
+    }
+    Ok(aliases)
 }
 
 /// What a module says of itself in its `.modinfo` section.

@@ -3,15 +3,19 @@
 //! The same sources and packages give the same bytes. Nothing here is part of the device's binary.
 
 mod disk;
+mod drivers;
+mod dtb;
 mod fat;
 mod fetch;
 mod firmware;
 mod host;
 mod initrd;
 mod kernel;
+mod machine;
 mod plan;
 mod progress;
 mod qemu;
+mod release;
 mod rom;
 
 use std::path::PathBuf;
@@ -49,9 +53,12 @@ struct Build {
     /// Where to write the image
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Also write it compressed (.img.xz)
+    /// Also write all that is published: compressed image, block map, Imager entry, checksums
     #[arg(long)]
     compress: bool,
+    /// With a firmware that attacks itself from inside, for tests
+    #[arg(long, hide = true)]
+    attack: bool,
     /// Download and install nothing: fail and say what is missing
     #[arg(long)]
     offline: bool,
@@ -74,6 +81,9 @@ struct Qemu {
     /// Card image; written to
     #[arg(long)]
     disk: PathBuf,
+    /// Which board to be
+    #[arg(long, value_enum, default_value = "virt")]
+    machine: machine::Machine,
     /// Kernel arguments added to those on the card
     #[arg(long)]
     append: Vec<String>,
@@ -89,7 +99,7 @@ fn main() -> ExitCode {
             .and_then(|()| build(&arguments.build))
             .and_then(|image| qemu::run(&image, arguments.fresh, arguments.until_ready)),
         Command::Qemu(arguments) => {
-            qemu::replace_process(&arguments.disk, &arguments.append, &arguments.options)
+            qemu::replace_process(arguments.machine, &arguments.disk, &arguments.append, &arguments.options)
         }
     };
     match result {
@@ -106,16 +116,22 @@ fn build(arguments: &Build) -> anyhow::Result<PathBuf> {
     let plan = plan::Plan::new(&arguments.board, arguments.config.as_deref())?;
     let out = match &arguments.out {
         Some(out) => out.clone(),
-        None => plan::folder()?.join(format!("osmia-{}.img", plan.board.name)),
+        None => plan::folder()?.join(format!("osmia-{}.img", plan.name)),
     };
     host::provide(arguments.offline)?;
-    let packages = fetch::packages(&plan.board.image.packages, arguments.offline)?;
-    let osmia = firmware::build(arguments.offline)?;
-    let kernel = kernel::unpack(&plan.board.image, &packages)?;
+    let packages = fetch::packages(&plan.packages(), arguments.offline)?;
+    let osmia = firmware::build(arguments.attack, arguments.offline)?;
+    let kernel = kernel::unpack(&plan.modules(), &packages)?;
+    for board in &plan.boards {
+        drivers::check(board, &kernel)?;
+    }
     let initrd = initrd::pack(&osmia, &kernel, plan.built)?;
     disk::write(&plan, &kernel, &initrd, &out).with_context(|| format!("writing {}", out.display()))?;
     if arguments.compress {
-        disk::compress(&out)?;
+        let packed = disk::compress(&out)?;
+        for path in release::write(&plan, &out, &packed)? {
+            progress::say(&format!("  {}", path.display()));
+        }
     }
     Ok(out)
 }

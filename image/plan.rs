@@ -1,11 +1,13 @@
-//! What an image is made of: the board, the owner's configuration, the build time.
+//! What an image is made of: the boards, the owner's configuration, the build time.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use osmia::board::Board;
+use osmia::board::{Board, Image, Package};
 use osmia::config::Config;
+
+use crate::kernel::Modules;
 
 /// The configuration of an image that is built without one.
 const DEFAULT_CONFIG: &str = include_str!("node.toml");
@@ -15,7 +17,10 @@ const EARLIEST: u64 = 1_764_000_000;
 
 /// See the module.
 pub(crate) struct Plan {
-    pub(crate) board: Board,
+    /// As it was asked for: a board or a family.
+    pub(crate) name: String,
+    /// The boards that the card is for; never empty.
+    pub(crate) boards: Vec<Board>,
     /// Text of `node.toml`, checked.
     pub(crate) config: String,
     /// Unix time of the sources: the clock's floor, and the time of every file.
@@ -23,13 +28,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(board: &str, config: Option<&Path>) -> anyhow::Result<Self> {
-        let boards = Board::all()?;
-        let names = boards.iter().map(|board| board.name.clone()).collect::<Vec<_>>().join(", ");
-        let Some(board) = boards.into_iter().find(|known| known.name == board) else {
-            bail!("--board {board}: there is no such board; there are: {names}");
-        };
-        let (config, name) = match config {
+    pub(crate) fn new(name: &str, config: Option<&Path>) -> anyhow::Result<Self> {
+        let boards = Board::card(name)?;
+        if boards.is_empty() {
+            let names = Board::all()?.into_iter().map(|board| board.name).collect::<Vec<_>>().join(", ");
+            bail!("--board {name}: there is no such board; there are: {names}");
+        }
+        let (config, path) = match config {
             None => (DEFAULT_CONFIG.to_owned(), "image/node.toml".to_owned()),
             Some(path) => {
                 let name = path.display().to_string();
@@ -37,8 +42,66 @@ impl Plan {
             }
         };
         // A card with a mistake on it would only say so on the board.
-        Config::parse(&config).context(name)?;
-        Ok(Self { board, config, built: built() })
+        Config::parse(&config).context(path)?;
+        Ok(Self { name: name.to_owned(), boards, config, built: built() })
+    }
+
+    /// One list of all boards, each entry once, in order.
+    fn union(&self, list: impl Fn(&Image) -> &Vec<String>) -> Vec<String> {
+        let mut union = Vec::new();
+        for one in self.boards.iter().flat_map(|board| list(&board.image)) {
+            if !union.contains(one) {
+                union.push(one.clone());
+            }
+        }
+        union
+    }
+
+    /// The packages of all boards.
+    pub(crate) fn packages(&self) -> Vec<Package> {
+        let mut packages: Vec<Package> = Vec::new();
+        for package in self.boards.iter().flat_map(|board| &board.image.packages) {
+            if !packages.contains(package) {
+                packages.push(package.clone());
+            }
+        }
+        packages
+    }
+
+    pub(crate) fn modules(&self) -> Modules {
+        Modules { early: self.union(|image| &image.early), coldplug: self.union(|image| &image.coldplug) }
+    }
+
+    /// Sizes and command line, the same for all boards of a card.
+    pub(crate) fn image(&self) -> &Image {
+        &self.boards[0].image
+    }
+
+    /// Files of the packages on the boot partition.
+    pub(crate) fn boot_files(&self) -> Vec<String> {
+        self.union(|image| &image.boot_files)
+    }
+
+    /// Files of the packages in a slot.
+    pub(crate) fn slot_files(&self) -> Vec<String> {
+        self.union(|image| &image.slot_files)
+    }
+
+    /// `config.txt`: what all boards have in common, then what each has of its own, in its section.
+    pub(crate) fn config_text(&self) -> String {
+        let common = |line: &&String| self.boards.iter().all(|board| board.image.config.contains(line));
+        let mut text = "[all]\n".to_owned();
+        for line in self.image().config.iter().filter(common) {
+            text.push_str(&format!("{line}\n"));
+        }
+        for board in &self.boards {
+            let own = board.image.config.iter().filter(|line| !common(line)).collect::<Vec<_>>();
+            if let Some(section) = board.image.section.as_ref().filter(|_| !own.is_empty()) {
+                text.push_str(&format!("[{section}]\n"));
+                own.into_iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            }
+        }
+        text
     }
 }
 

@@ -1,4 +1,4 @@
-//! The emulated board: qemu's `virt` machine with the devices that the firmware has drivers for.
+//! Emulated boards: qemu on a card, as a tool of tests and for people.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::{host, plan, progress, rom};
+use crate::machine::Machine;
+use crate::{plan, progress, rom};
 
 /// Ports of the host that lead into the emulated board, by what they are for.
 const FORWARDED: [(&str, u16); 3] = [("REST API", 14_265), ("gossip", 15_600), ("dashboard", 8_081)];
@@ -25,35 +26,40 @@ const CARD_BYTES: u64 = 4 << 30;
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
 /// The command that boots `card`, with more kernel arguments than those on it.
-fn command(card: &Path, append: &[String]) -> anyhow::Result<Command> {
-    let started = rom::start(card)?;
+fn command(machine: Machine, card: &Path, append: &[String]) -> anyhow::Result<Command> {
+    let started = rom::start(card, machine.section(), machine.device_tree())?;
     let folder = card.with_extension("rom");
     fs::create_dir_all(&folder)?;
     let (kernel, initrd) = (folder.join("kernel"), folder.join("initrd"));
     fs::write(&kernel, &started.kernel)?;
     fs::write(&initrd, &started.initrd)?;
     progress::say(&format!("booting slot {:?}", started.slot));
-    let cmdline = std::iter::once(&started.cmdline).chain(append).cloned().collect::<Vec<_>>().join(" ");
-    let mut command =
-        Command::new(host::find("qemu-system-aarch64").context("qemu-system-aarch64 is missing")?);
+    let cmdline = std::iter::once(machine.arguments(&started.cmdline)).chain(append.iter().cloned());
+    let mut command = Command::new(machine.qemu(false)?);
     command
-        .args(["-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-display", "none"])
-        .args(["-monitor", "none", "-parallel", "none"])
+        .args(["-display", "none", "-monitor", "none", "-parallel", "none", "-action", "watchdog=reset"])
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
         .arg(initrd)
-        .args(["-append", &cmdline])
-        .arg("-drive")
-        .arg(format!("if=none,id=card,format=raw,file={}", card.display()))
-        .args(["-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci"])
-        .args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        .args(["-append", &cmdline.collect::<Vec<_>>().join(" ")])
+        .args(machine.options(card));
+    if let Some(tree) = started.device_tree {
+        let path = folder.join("device-tree");
+        fs::write(&path, machine.adapted(tree)?)?;
+        command.arg("-dtb").arg(path);
+    }
     Ok(command)
 }
 
 /// Becomes qemu: whoever started this program holds qemu's process.
-pub(crate) fn replace_process(card: &Path, append: &[String], options: &[String]) -> anyhow::Result<()> {
-    let error = command(card, append)?.args(options).exec();
+pub(crate) fn replace_process(
+    machine: Machine,
+    card: &Path,
+    append: &[String],
+    options: &[String],
+) -> anyhow::Result<()> {
+    let error = command(machine, card, append)?.args(options).exec();
     Err(error).context("starting qemu")
 }
 
@@ -73,7 +79,7 @@ pub(crate) fn run(image: &Path, fresh: bool, until_ready: bool) -> anyhow::Resul
     let control = plan::folder()?.join("qemu.sock");
     let _ = fs::remove_file(&control);
     let forwards = FORWARDED.map(|(_, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{port}")).concat();
-    let mut qemu = command(&card, &[])?
+    let mut qemu = command(Machine::Virt, &card, &[])?
         .arg("-netdev")
         .arg(format!("user,id=net{forwards}"))
         .args(["-device", "virtio-net-pci,netdev=net,romfile=", "-serial", "stdio"])

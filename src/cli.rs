@@ -1,12 +1,16 @@
 //! The command line of a host; on a board, PID 1 starts the same binary with these commands.
 
+use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use crate::boot::minimum;
 use crate::config::Config;
-use crate::node;
+use crate::confine::{self, Needs};
+use crate::{hardware, node, rescue, timekeeper};
 
 #[derive(Debug, Parser)]
 #[command(name = "osmia", version, about = "An IOTA Tangle node (Stardust) for small boards")]
@@ -25,6 +29,9 @@ enum Command {
         /// Folder for everything the node keeps
         #[arg(long)]
         data: PathBuf,
+        /// Little memory: smaller caches, no proof of work for others
+        #[arg(long)]
+        small: bool,
         /// Report to a supervisor on standard output
         #[arg(long, hide = true)]
         supervised: bool,
@@ -41,6 +48,38 @@ enum Command {
         #[arg(long)]
         pow: bool,
     },
+    /// Check whether this machine is good enough for a node
+    CheckHost {
+        /// Folder that the node's data will lie in
+        #[arg(long, default_value = ".")]
+        data: PathBuf,
+    },
+    /// Serve the status page of a board
+    #[command(hide = true)]
+    Rescue {
+        /// Folder with status and log
+        #[arg(long)]
+        folder: PathBuf,
+        /// Where the page listens
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Ask time servers for a board
+    #[command(hide = true)]
+    Time,
+    /// Attack from inside
+    #[cfg(feature = "attack")]
+    Attack {
+        /// Process to attack
+        #[arg(long)]
+        victim: i32,
+        /// The node's folder
+        #[arg(long)]
+        data: PathBuf,
+        /// One attack of the list
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Check a configuration file and say what is wrong with it
     CheckConfig {
         /// Configuration file
@@ -54,7 +93,37 @@ enum Command {
 /// What the user has to know; [`clap::Error`] for the command line itself.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::Result<()> {
     match Arguments::try_parse_from(arguments)?.command {
-        Command::Node { config, data, supervised } => node::run(&read_config(&config)?, &data, supervised),
+        Command::Node { config, data, small, supervised } => {
+            if supervised {
+                node::await_go()?;
+            }
+            let config = read_config(&config)?;
+            node::run(&if small { config.small() } else { config }, &data, supervised)
+        }
+        #[cfg(feature = "attack")]
+        Command::Attack { victim, data, only: Some(name) } => {
+            let code = crate::attack::try_one(&name, victim, &data)?;
+            // The exit code is the message.
+            #[expect(clippy::exit, reason = "a test build")]
+            std::process::exit(code.into())
+        }
+        #[cfg(feature = "attack")]
+        Command::Attack { victim, data, only: None } => {
+            node::await_go()?;
+            Ok(crate::attack::run(victim, &data)?)
+        }
+        Command::Rescue { folder, listen } => {
+            node::await_go()?;
+            let needs = Needs { read: Some(&folder), listen: vec![listen.port()], ..Needs::default() };
+            confine::enter(&needs)?;
+            Ok(rescue::serve(&folder, listen)?)
+        }
+        Command::Time => {
+            node::await_go()?;
+            let (connect, send) = (vec![timekeeper::HTTPS_PORT], vec![timekeeper::NTP_PORT]);
+            confine::enter(&Needs { connect, send, ..Needs::default() })?;
+            Ok(timekeeper::run()?)
+        }
         Command::Devnet { data, rest, pow } => {
             let text = format!(
                 "[coordinator]\nenabled = true\n[health]\nrequire_peers = false\n\
@@ -63,8 +132,25 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             let config = Config::parse(&text).context("--rest")?;
             node::run(&config, &data, false)
         }
+        Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }
+}
+
+/// Says what is below the minimum; a machine without findings ends in success.
+fn check_host(data: &Path) -> anyhow::Result<()> {
+    let facts = hardware::machine::facts(data).with_context(|| data.display().to_string())?;
+    let findings = minimum::findings(&facts);
+    let mut out = std::io::stdout().lock();
+    for finding in &findings {
+        writeln!(out, "below the minimum: {finding}")?;
+    }
+    if facts.under_voltage.is_none() {
+        writeln!(out, "not measured: whether the supply is strong enough")?;
+    }
+    anyhow::ensure!(findings.is_empty(), "{} findings; a node runs here all the same", findings.len());
+    writeln!(out, "good enough: {facts:?}")?;
+    Ok(())
 }
 
 fn read_config(path: &Path) -> anyhow::Result<Config> {

@@ -19,6 +19,16 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Replaces a file in memory, where power cuts do not matter: a reader sees the old or the new content.
+///
+/// # Errors
+/// Those of the file system; the old content then still stands.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, content)?;
+    fs::rename(&temporary, path)
+}
+
 /// Makes the entries of a folder durable.
 ///
 /// # Errors

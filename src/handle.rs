@@ -3,6 +3,7 @@
 //! A request never waits in a queue that is full: the port is told and answers 503.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -106,17 +107,21 @@ pub struct Facts {
     pub base_token: BaseToken,
     /// A node without peers is unhealthy.
     pub require_peers: bool,
+    /// Whether something confirms the clock: the one fact here that changes, told by the board's PID 1. Always
+    /// true on a host, and where the owner does not want it to count.
+    pub clock_trusted: Arc<AtomicBool>,
 }
 
 impl Facts {
     /// Whether clients should use a node in this state: almost synced, not halted, with peers unless it may
-    /// be alone, and the newest milestone not older than five minutes (HORNET).
+    /// be alone, and the newest milestone not older than five minutes (HORNET); and the clock is trusted.
     pub fn is_healthy(&self, status: &Status, unix_seconds: u64) -> bool {
         let age = unix_seconds.saturating_sub(u64::from(status.latest.timestamp));
         status.almost_synced
             && status.halted.is_none()
             && (status.peers > 0 || !self.require_peers)
             && age < HEALTHY_MILESTONE_AGE_S
+            && self.clock_trusted.load(Ordering::Relaxed)
     }
 }
 

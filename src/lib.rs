@@ -7,12 +7,12 @@
 //! | layer | modules | what |
 //! | --- | --- | --- |
 //! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] | words: bytes and text to values |
-//! | L1 | [`tangle`] [`ledger`] [`boot`] [`dhcp`] | rules and state machines |
+//! | L1 | [`tangle`] [`ledger`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
 //! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
-//! | L3 | [`store`] [`handle`] [`mining`] [`files`] | what survives, and what ports may hold |
-//! | L4 | [`rest`] [`coordinator`] [`firmware`] | ports and hands |
-//! | L5 | [`node`] [`init`] | the two processes |
-//! | top | [`cli`] [`logging`] | command line |
+//! | L3 | [`store`] [`handle`] [`mining`] [`files`] [`logging`] | what survives, and what ports may hold |
+//! | L4 | [`rest`] [`coordinator`] [`rescue`] [`timekeeper`] [`confine`] [`firmware`] [`hardware`] | ports and hands |
+//! | L5 | [`node`] [`init`] | the node, and PID 1 |
+//! | top | [`cli`] | command line |
 //!
 //! # Glossary
 //!
@@ -23,10 +23,13 @@
 //! cone is applied. *Epoch*: a run of milestones whose blocks are stored, and pruned, together. *Interval*: the
 //! time between two confirmed milestones. *Slot*: one of two places on a card to start a system from.
 
+#[cfg(feature = "attack")]
+pub mod attack;
 pub mod board;
 pub mod boot;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod coordinator;
 pub mod dhcp;
 pub mod engine;
@@ -34,6 +37,7 @@ pub mod fault;
 pub mod files;
 pub mod firmware;
 pub mod handle;
+pub mod hardware;
 pub mod init;
 pub mod ledger;
 pub mod logging;
@@ -41,6 +45,9 @@ pub mod mining;
 pub mod node;
 pub mod pow;
 pub mod protocol;
+pub mod rescue;
 pub mod rest;
+pub mod sntp;
 pub mod store;
 pub mod tangle;
+pub mod timekeeper;

@@ -1,6 +1,14 @@
-//! Where log lines go: standard error, one line an event. `OSMIA_LOG` sets the level (`info` by default).
+//! Where log lines go: standard error, one line an event, and on a board also a bounded file in memory that the
+//! status page shows. `OSMIA_LOG` sets the level (`info` by default).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// Starts logging; of several calls in a process only the first counts.
 pub fn start() {
@@ -9,9 +17,103 @@ pub fn start() {
     let _ = tracing_log::LogTracer::init();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(Outputs)
         .with_ansi(false)
         .with_target(false)
         .finish();
     let _ = tracing::subscriber::set_global_default(lines);
+}
+
+/// From now on, lines are also kept in `path` (see [`Kept`]); of several calls only the first counts.
+///
+/// # Errors
+/// The file cannot be made.
+pub fn keep_in(path: &Path) -> io::Result<()> {
+    let kept = Kept::create(path)?;
+    let _ = KEPT.set(Mutex::new(kept));
+    Ok(())
+}
+
+/// Puts a line that another process wrote among this process's own.
+pub fn pass_on(line: &str) {
+    // A log that cannot be written must not stop what it tells about.
+    let _ = writeln!(Outputs.make_writer(), "{line}");
+}
+
+static KEPT: OnceLock<Mutex<Kept>> = OnceLock::new();
+
+/// The last lines, in two files: the newer one is renamed to `….old` when it is full.
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    file: File,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Each of the two files: some hundred lines.
+    const FULL: usize = 64 << 10;
+
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_path_buf(), file: Self::open(path)?, bytes: 0 })
+    }
+
+    fn open(path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)
+    }
+
+    fn add(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.bytes + text.len() > Self::FULL {
+            fs::rename(&self.path, self.path.with_extension("old"))?;
+            (self.file, self.bytes) = (Self::open(&self.path)?, 0);
+        }
+        self.bytes += text.len();
+        self.file.write_all(&text[..text.len().min(Self::FULL)])
+    }
+}
+
+/// Standard error and, once there is one, the kept file.
+struct Outputs;
+
+impl<'a> MakeWriter<'a> for Outputs {
+    type Writer = Outputs;
+
+    fn make_writer(&'a self) -> Outputs {
+        Outputs
+    }
+}
+
+impl Write for Outputs {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if let Some(kept) = KEPT.get() {
+            let mut kept = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // Memory may be short: the console still says it.
+            let _ = kept.add(text);
+        }
+        io::stderr().write_all(text)?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kept;
+
+    #[test]
+    fn what_is_kept_stays_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut kept = Kept::create(&path).unwrap();
+        for number in 0..5_000 {
+            kept.add(format!("line {number} {}\n", "x".repeat(60)).as_bytes()).unwrap();
+        }
+        kept.add(&vec![b'y'; 3 * Kept::FULL]).unwrap();
+        let length = |path: &std::path::Path| std::fs::metadata(path).unwrap().len();
+        assert!(length(&path) <= Kept::FULL as u64);
+        assert!(length(&path.with_extension("old")) <= Kept::FULL as u64);
+    }
 }

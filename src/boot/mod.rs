@@ -4,5 +4,10 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod button;
+pub mod clock;
+pub mod minimum;
 pub mod policy;
+pub mod resets;
 pub mod slot;
+pub mod status;

@@ -5,9 +5,11 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod preseed;
 mod raw;
+pub mod text;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
@@ -131,8 +133,12 @@ pub struct Storage {
 pub struct Config {
     /// The network.
     pub network: Network,
+    /// Name of the board in its network.
+    pub host_name: String,
     /// Where the REST API listens.
     pub rest_bind: SocketAddr,
+    /// Whether a board's firewall lets everybody reach the REST API, not only private addresses.
+    pub rest_public: bool,
     /// Remote proof of work.
     pub pow: Pow,
     /// Milestone issuing.
@@ -142,23 +148,40 @@ pub struct Config {
     /// Whether a node without a connected peer is unhealthy (HORNET's rule). A founder that is alone in
     /// its network sets this to false.
     pub require_peers: bool,
+    /// Whether a board whose clock nothing has confirmed is unhealthy. Where no time source can be reached,
+    /// the owner sets this to false.
+    pub require_clock: bool,
+    /// Where the time comes from.
+    pub clock: Clock,
 }
 
+/// Time sources. Addresses, not names: a board must know the time before it can trust a name server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clock {
+    /// NTP servers, besides those that DHCP names.
+    pub ntp: Vec<IpAddr>,
+    /// Web servers with a certificate for their address, asked for the date when no NTP server answers.
+    pub https: Vec<IpAddr>,
+}
+
+/// Page cache of each epoch in the small profile, in MiB.
+const SMALL_CACHE_MIB: NonZeroU32 = NonZeroU32::new(4).unwrap();
+
 impl Config {
+    /// The same for a machine with little memory: smaller caches, no proof of work for others.
+    #[must_use]
+    pub fn small(mut self) -> Self {
+        self.storage.cache_mib = self.storage.cache_mib.min(SMALL_CACHE_MIB);
+        self.pow.enabled = false;
+        self
+    }
+
     /// Reads a configuration file's bytes.
     ///
     /// # Errors
-    /// As [`Config::parse`], or that they are not UTF-8.
+    /// As [`Config::parse`], or that they are no text.
     pub fn parse_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse(text),
-            Err(error) => Err(Error {
-                line: bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1,
-                key: String::new(),
-                problem: "not UTF-8 text".to_owned(),
-                fix: "save the file as UTF-8".to_owned(),
-            }),
-        }
+        Self::parse(&text::decode(bytes)?)
     }
 
     /// Reads a configuration file's text.

@@ -1,12 +1,12 @@
 //! The TOML form, and the checks that make a [`Config`] of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{BaseToken, Config, Coordinator, Error, MilestoneKey, Network, Pow, Storage};
+use super::{BaseToken, Clock, Config, Coordinator, Error, MilestoneKey, Network, Pow, Storage};
 use crate::protocol::params::{ProtocolParameters, RentStructure};
 use crate::protocol::{PROTOCOL_VERSION, hex};
 
@@ -14,9 +14,11 @@ use crate::protocol::{PROTOCOL_VERSION, hex};
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 struct RawConfig {
+    system: RawSystem,
     network: RawNetwork,
     token: BaseToken,
     rest: RawRest,
+    clock: RawClock,
     pow: RawPow,
     coordinator: RawCoordinator,
     storage: RawStorage,
@@ -52,8 +54,22 @@ struct RawMilestoneKey {
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
+struct RawSystem {
+    host_name: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawClock {
+    ntp: Vec<Spanned<String>>,
+    https: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct RawRest {
     bind: Spanned<String>,
+    public: bool,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +97,7 @@ struct RawStorage {
 #[serde(default, deny_unknown_fields)]
 struct RawHealth {
     require_peers: bool,
+    require_clock: bool,
 }
 
 /// A default has no place in the file; an error in one would be ours.
@@ -105,9 +122,28 @@ impl Default for RawNetwork {
     }
 }
 
+impl Default for RawSystem {
+    fn default() -> Self {
+        Self { host_name: unplaced("osmia".to_owned()) }
+    }
+}
+
+/// Anycast addresses of public time services, as their operators document them (Cloudflare, Google).
+const NTP: [&str; 4] = ["162.159.200.1", "162.159.200.123", "216.239.35.0", "216.239.35.4"];
+
+/// Public resolvers whose certificates name their addresses (Cloudflare, Google, Quad9).
+const HTTPS: [&str; 3] = ["1.1.1.1", "8.8.8.8", "9.9.9.9"];
+
+impl Default for RawClock {
+    fn default() -> Self {
+        let list = |addresses: &[&str]| addresses.iter().map(|one| unplaced((*one).to_owned())).collect();
+        Self { ntp: list(&NTP), https: list(&HTTPS) }
+    }
+}
+
 impl Default for RawRest {
     fn default() -> Self {
-        Self { bind: unplaced("[::]:14265".to_owned()) }
+        Self { bind: unplaced("[::]:14265".to_owned()), public: false }
     }
 }
 
@@ -131,7 +167,7 @@ impl Default for RawStorage {
 
 impl Default for RawHealth {
     fn default() -> Self {
-        Self { require_peers: true }
+        Self { require_peers: true, require_clock: true }
     }
 }
 
@@ -164,8 +200,6 @@ impl Checker<'_> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Config, Error> {
-    // Windows editors put a byte-order mark in front.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let checker = Checker { text };
     let raw: RawConfig = toml::from_str(text).map_err(|error| syntax_error(&checker, &error))?;
     let network = network(&checker, &raw)?;
@@ -192,7 +226,9 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
     })?;
     Ok(Config {
         network,
+        host_name: host_name(&checker, &raw.system.host_name)?,
         rest_bind,
+        rest_public: raw.rest.public,
         pow: Pow { enabled: raw.pow.enabled, workers: workers(&checker, &raw)? },
         coordinator,
         storage: Storage {
@@ -200,7 +236,45 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
             cache_mib: checker.at_least_one("storage.cache_mib", &raw.storage.cache_mib)?,
         },
         require_peers: raw.health.require_peers,
+        require_clock: raw.health.require_clock,
+        clock: Clock {
+            ntp: addresses(&checker, "clock.ntp", &raw.clock.ntp)?,
+            https: addresses(&checker, "clock.https", &raw.clock.https)?,
+        },
     })
+}
+
+/// RFC 1123: > letters, digits and hyphens, at most 63, no hyphen first or last
+pub(super) fn is_host_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(legal)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn host_name(checker: &Checker<'_>, name: &Spanned<String>) -> Result<String, Error> {
+    if is_host_name(name.get_ref()) {
+        return Ok(name.get_ref().clone());
+    }
+    let problem = format!("{:?} is no host name", name.get_ref());
+    Err(checker.error("system.host_name", name, problem, "write 1 to 63 letters, digits and hyphens"))
+}
+
+/// More sources would not make the time any better.
+const MAX_SOURCES: usize = 8;
+
+fn addresses(checker: &Checker<'_>, key: &str, list: &[Spanned<String>]) -> Result<Vec<IpAddr>, Error> {
+    if let Some(one) = list.get(MAX_SOURCES) {
+        return Err(checker.error(key, one, "too many addresses", &format!("keep {MAX_SOURCES}")));
+    }
+    let parse = |text: &Spanned<String>| {
+        text.get_ref().parse().map_err(|_| {
+            let problem = format!("{:?} is no IP address", text.get_ref());
+            checker.error(key, text, problem, "write addresses: names cannot be looked up without the time")
+        })
+    };
+    list.iter().map(parse).collect()
 }
 
 /// More threads than any board has cores would only hold memory.

@@ -9,6 +9,7 @@ mod state;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::MissedTickBehavior;
@@ -120,6 +121,11 @@ impl Coordinator {
     }
 
     async fn issue(&mut self) -> Result<(), Error> {
+        // A milestone's time cannot be taken back.
+        if !self.node.facts.clock_trusted.load(Ordering::Relaxed) {
+            tracing::debug!("no milestone issued: the clock is not confirmed");
+            return Ok(());
+        }
         let status = self.node.status_now();
         if self.state.index > status.confirmed.index.0 {
             // Signed before a restart, or when the engine was not available.

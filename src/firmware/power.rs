@@ -15,6 +15,10 @@ pub enum End {
     PowerOff,
     /// Started again.
     Restart,
+    /// Started again with nothing remembered: factory reset.
+    Forget,
+    /// Started again at once, because something hangs: what is not written by now may never be.
+    Reset,
 }
 
 /// Writes everything out, for at most 30 seconds.
@@ -33,7 +37,7 @@ pub fn sync() {
 pub fn end(how: End) {
     let command = match how {
         End::PowerOff => RebootCommand::PowerOff,
-        End::Restart => RebootCommand::Restart,
+        End::Restart | End::Forget | End::Reset => RebootCommand::Restart,
     };
     if let Err(error) = reboot(command) {
         tracing::error!(%error, "the kernel refuses to end");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::PipeWriter;
 use std::os::fd::AsFd;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,18 +17,19 @@ use crate::firmware::netlink;
 /// Cables are plugged and pulled; links are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a DHCP server shows its owner.
-const HOST_NAME: &str = "osmia";
-
-/// What the configuration opens: the REST API, for private addresses.
-pub(super) fn allowed(config: &Config) -> Vec<AllowRule> {
-    let rest = config.rest_bind;
-    let rest = AllowRule { protocol: Protocol::Tcp, port: rest.port(), from: Source::PrivateRanges };
-    Vec::from_iter((!config.rest_bind.ip().is_loopback()).then_some(rest))
+/// What is open: the status page always, and the REST API as the configuration says.
+pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
+    let tcp = |port, from| AllowRule { protocol: Protocol::Tcp, port, from };
+    let page = tcp(80, Source::PrivateRanges);
+    let rest = config.filter(|config| !config.rest_bind.ip().is_loopback()).map(|config| {
+        let from = if config.rest_public { Source::Any } else { Source::PrivateRanges };
+        tcp(config.rest_bind.port(), from)
+    });
+    std::iter::once(page).chain(rest).collect()
 }
 
 /// Replaces the closed firewall by the configured one.
-pub(super) fn open_ports(config: &Config) -> netlink::Result<()> {
+pub(super) fn open_ports(config: Option<&Config>) -> netlink::Result<()> {
     let allowed = allowed(config);
     firewall::apply_firewall(&allowed)?;
     for rule in allowed {
@@ -36,18 +38,26 @@ pub(super) fn open_ports(config: &Config) -> netlink::Result<()> {
     Ok(())
 }
 
-/// Watches the links from a thread of its own.
-pub(super) fn start() {
-    std::thread::spawn(|| {
+/// Watches the links from a thread of its own; DHCP servers are told `host_name`.
+pub(super) fn start(host_name: &str, events: &Sender<super::Event>) {
+    let context = Context { host_name: host_name.to_owned(), events: events.clone() };
+    std::thread::spawn(move || {
         let mut clients: BTreeMap<u32, Client> = BTreeMap::new();
         loop {
             match link::list_links() {
-                Ok(links) => links.iter().for_each(|link| tend(link, &mut clients)),
+                Ok(links) => links.iter().for_each(|link| tend(link, &mut clients, &context)),
                 Err(error) => tracing::warn!(%error, "links not listed"),
             }
             std::thread::sleep(LOOK_EVERY);
         }
     });
+}
+
+/// What every DHCP client needs.
+#[derive(Clone)]
+struct Context {
+    host_name: String,
+    events: Sender<super::Event>,
 }
 
 /// A DHCP client on a link. Dropping the pipe ends it.
@@ -57,7 +67,7 @@ struct Client {
 }
 
 /// Brings a link up; starts DHCP when its cable is plugged in, ends it when that is pulled.
-fn tend(link: &Link, clients: &mut BTreeMap<u32, Client>) {
+fn tend(link: &Link, clients: &mut BTreeMap<u32, Client>, context: &Context) {
     if link.is_loopback() || link.mac.is_none() {
         if link.is_loopback() && !link.is_up() {
             bring_up(link);
@@ -74,8 +84,8 @@ fn tend(link: &Link, clients: &mut BTreeMap<u32, Client>) {
         match std::io::pipe() {
             Ok((stop, stopper)) => {
                 let index = link.index;
-                let link = link.clone();
-                let thread = std::thread::spawn(move || lease(&link, &stop));
+                let (link, context) = (link.clone(), context.clone());
+                let thread = std::thread::spawn(move || lease(&link, &stop, &context));
                 clients.insert(index, Client { _stop: stopper, thread });
             }
             Err(error) => tracing::warn!(link = %link.name, %error, "no DHCP"),
@@ -90,9 +100,11 @@ fn bring_up(link: &Link) {
 }
 
 /// Holds a lease on a link until its cable is pulled.
-fn lease(link: &Link, stop: &impl AsFd) {
+fn lease(link: &Link, stop: &impl AsFd, context: &Context) {
+    // PID 1 may be ending.
+    let tell = |lease: Option<Lease>| drop(context.events.send(super::Event::Lease(link.index, lease)));
     let mut held: Option<Lease> = None;
-    let ended = dhcp::run(&link.name, HOST_NAME, stop.as_fd(), |event| match event {
+    let ended = dhcp::run(&link.name, &context.host_name, stop.as_fd(), |event| match event {
         Event::Acquired(lease) => {
             let news = held.as_ref().is_none_or(|before| before.address != lease.address);
             if news {
@@ -102,15 +114,18 @@ fn lease(link: &Link, stop: &impl AsFd) {
             if let Err(error) = apply(link, &lease) {
                 tracing::warn!(link = %link.name, %error, "lease not applied");
             }
+            tell(Some(lease.clone()));
             held = Some(lease);
         }
         Event::Lost(loss) => {
             tracing::warn!(link = %link.name, ?loss, "address lost");
             drop_address(link, held.take());
+            tell(None);
         }
         Event::Failed(error) => tracing::debug!(link = %link.name, %error, "DHCP message failed"),
     });
     drop_address(link, held);
+    tell(None);
     if let Err(error) = ended {
         tracing::warn!(link = %link.name, %error, "DHCP ended");
     }

@@ -7,32 +7,37 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::board::Board;
-use crate::config::Config;
+use crate::firmware::cgroup::Cgroup;
 use crate::firmware::disk::{self, Disk};
-use crate::firmware::firewall;
 use crate::firmware::modules::Modules;
-use crate::firmware::{clock, mount, power};
+use crate::firmware::{firewall, kernel, mount, power};
+use crate::{logging, rescue};
 
 /// Where the boot partition is mounted.
 pub(super) const BOOT: &str = "/boot";
 /// Where the data partition is mounted.
 pub(super) const DATA: &str = "/data";
-/// The owner's configuration.
-pub(super) const CONFIG: &str = "/boot/node.toml";
 /// What the node keeps.
 pub(super) const NODE_DATA: &str = "/data/node";
 /// The time of the last run.
 pub(super) const CLOCK: &str = "/data/clock";
-
-/// User and group of the node.
-pub(super) const NODE_ID: u32 = 1_000;
+/// The file that is written again and again to see whether the disk works.
+pub(super) const PROBE: &str = "/data/probe";
+/// Resets because of the node.
+pub(super) const RESETS: &str = "/data/resets";
+/// What the children read, in memory.
+pub(super) const RUN: &str = "/run/osmia";
+/// The configuration that the node is started with.
+pub(super) const CONFIG: &str = "/run/osmia/node.toml";
 
 /// Slow card readers take their time to appear.
 const DISK_WITHIN: Duration = Duration::from_secs(60);
 
-/// Kernel file systems, early modules, closed firewall, devices. Gives the board's description.
-pub(super) fn early() -> anyhow::Result<Board> {
+/// Kernel file systems, early modules, closed firewall. Gives the board's description and its modules.
+pub(super) fn early() -> anyhow::Result<(Board, Modules)> {
     mount::kernel_file_systems()?;
+    fs::create_dir_all(RUN).context(RUN)?;
+    let _ = logging::keep_in(&Path::new(RUN).join(rescue::LOG));
     power::report_ctrl_alt_del();
     raise_open_files();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "osmia starts");
@@ -44,8 +49,11 @@ pub(super) fn early() -> anyhow::Result<Board> {
     }
     firewall::apply_firewall(&[]).context("closing the firewall")?;
     tracing::info!("firewall closed");
-    wait_for_disk(&mut modules)?;
-    Ok(board)
+    kernel::harden();
+    if let Err(error) = Cgroup::delegate() {
+        tracing::error!(%error, "no limits for children");
+    }
+    Ok((board, modules))
 }
 
 /// Open files that the node may have; the kernel allows its first process 4,096.
@@ -65,20 +73,53 @@ fn detect_board() -> anyhow::Result<Board> {
     Board::detect(&names)?.with_context(|| format!("no board file for {names:?}"))
 }
 
+/// Whether the kernel was given this argument.
+pub(super) fn has_argument(argument: &str) -> bool {
+    let text = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    text.split_whitespace().any(|one| one == argument)
+}
+
+/// What the card gave.
+#[derive(Debug)]
+pub(super) struct Storage {
+    /// What is wrong with the boot partition.
+    pub(super) boot: Result<(), String>,
+    /// What is wrong with the data partition.
+    pub(super) data: Result<(), String>,
+}
+
+/// Modules of the devices found, and the card. A partition that cannot be used is no reason not to start: the
+/// owner has to be told.
+pub(super) fn storage(mut modules: Modules) -> Storage {
+    let found = wait_for_disk(&mut modules);
+    std::thread::spawn(|| late_devices(modules));
+    let disk = match found {
+        Ok(disk) => disk,
+        Err(error) => {
+            let problem = format!("{error:#}");
+            return Storage { boot: Err(problem.clone()), data: Err(problem) };
+        }
+    };
+    match disk.grow() {
+        Ok(Some(bytes)) => tracing::info!(mib = bytes >> 20, "data partition grown"),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "data partition not grown"),
+    }
+    let boot = mount::boot(&disk.partition(1), BOOT.as_ref()).map_err(|error| error.to_string());
+    Storage { boot, data: data(&disk).map_err(|error| format!("{error:#}")) }
+}
+
 /// Devices show up one behind the other: a bus must have its module before its devices are seen.
-fn wait_for_disk(modules: &mut Modules) -> anyhow::Result<()> {
+fn wait_for_disk(modules: &mut Modules) -> anyhow::Result<Disk> {
     let deadline = Instant::now() + DISK_WITHIN;
     loop {
         let loaded = modules.coldplug();
-        let found = Disk::find()?.is_some();
-        if found && loaded == 0 {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            if found {
-                return Ok(());
-            }
-            bail!("no disk with this system's signature");
+        let found = Disk::find()?;
+        let late = Instant::now() >= deadline;
+        match found {
+            Some(disk) if loaded == 0 || late => return Ok(disk),
+            None if late => bail!("no disk with this system on it"),
+            Some(_) | None => {}
         }
         if loaded == 0 {
             std::thread::sleep(Duration::from_millis(50));
@@ -86,36 +127,25 @@ fn wait_for_disk(modules: &mut Modules) -> anyhow::Result<()> {
     }
 }
 
-/// Card and clock.
-pub(super) fn late() -> anyhow::Result<()> {
-    let disk = Disk::find()?.context("the disk is gone")?;
-    match disk.grow() {
-        Ok(Some(bytes)) => tracing::info!(mib = bytes >> 20, "data partition grown"),
-        Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "data partition not grown"),
+/// Network adapters and the like on slow buses get their modules for this long; then no module is loaded any more.
+const LATE_DEVICES_WITHIN: Duration = Duration::from_secs(60);
+
+fn late_devices(mut modules: Modules) {
+    let until = Instant::now() + LATE_DEVICES_WITHIN;
+    while Instant::now() < until {
+        modules.coldplug();
+        std::thread::sleep(Duration::from_secs(1));
     }
-    let data = disk.partition(4);
-    mount::data(&data, DATA.as_ref())?;
-    if let Err(error) = disk::grow_data(&data, DATA.as_ref()) {
+    kernel::close_modules();
+}
+
+fn data(disk: &Disk) -> anyhow::Result<()> {
+    let device = disk.partition(4);
+    mount::data(&device, DATA.as_ref())?;
+    if let Err(error) = disk::grow_data(&device, DATA.as_ref()) {
         tracing::warn!(%error, "data file system not grown");
     }
     fs::create_dir_all(NODE_DATA).context(NODE_DATA)?;
-    std::os::unix::fs::chown(NODE_DATA, Some(NODE_ID), Some(NODE_ID)).context(NODE_DATA)?;
-    raise_clock()?;
-    Ok(mount::boot(&disk.partition(1), BOOT.as_ref())?)
-}
-
-/// What the owner wrote; a mistake is for the owner to mend.
-pub(super) fn config() -> anyhow::Result<Config> {
-    let bytes = fs::read(CONFIG).with_context(|| CONFIG.to_owned())?;
-    Config::parse_bytes(&bytes).with_context(|| CONFIG.to_owned())
-}
-
-fn raise_clock() -> anyhow::Result<()> {
-    // Written by the image builder.
-    let built = fs::read_to_string("/etc/built").unwrap_or_default().trim().parse().unwrap_or(0);
-    if let Some(seconds) = clock::raise_to_floor(built, CLOCK.as_ref()).context("setting the clock")? {
-        tracing::info!(seconds, "clock raised to its floor");
-    }
-    Ok(())
+    let id = super::service::Role::Node.user();
+    std::os::unix::fs::chown(NODE_DATA, Some(id), Some(id)).context(NODE_DATA)
 }

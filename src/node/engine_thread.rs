@@ -1,6 +1,8 @@
 //! Drives the engine: takes what is queued, performs the effects on the store, answers when they are
 //! durable.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -37,11 +39,17 @@ pub(super) struct EngineThread {
     new_blocks: u32,
     last_milestone: Option<Instant>,
     rates: Rates,
+    memory: Memory,
 }
 
 impl EngineThread {
     /// An engine at the store's newest milestone, with its unreferenced blocks replayed.
-    pub(super) fn new(facts: Arc<Facts>, store: Store, recovered: Recovered) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        facts: Arc<Facts>,
+        store: Store,
+        recovered: Recovered,
+        memory: Memory,
+    ) -> anyhow::Result<Self> {
         let genesis = MilestoneStamp { id: MilestoneId::ZERO, index: facts.network.genesis, timestamp: 0 };
         let confirmed = recovered.confirmed.as_ref().map_or(genesis, |milestone| milestone.stamp());
         let confirmed_block = recovered.confirmed.as_ref().map_or(BlockId::ZERO, |found| found.block_id);
@@ -55,6 +63,7 @@ impl EngineThread {
             new_blocks: 0,
             last_milestone: None,
             rates: Rates::default(),
+            memory,
         };
         let (unreferenced, journal) = (recovered.unreferenced.len(), recovered.journal.len());
         for bytes in recovered.unreferenced.into_iter().chain(recovered.journal) {
@@ -183,7 +192,7 @@ impl EngineThread {
             index = confirmation.stamp.index.0,
             blocks = confirmation.referenced.len(),
             in_memory = self.engine.blocks_in_memory(),
-            memory_mib = memory_mib(),
+            memory_mib = self.memory.mib(),
             "milestone confirmed"
         );
         Ok(())
@@ -207,10 +216,22 @@ impl EngineThread {
     }
 }
 
-/// Resident memory of this process in MiB, 0 where the kernel does not tell.
-fn memory_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
+/// Resident memory of this process. Opened before the process gives up its right to open such files.
+#[derive(Debug)]
+pub(super) struct Memory(Option<File>);
+
+impl Memory {
+    pub(super) fn open() -> Self {
+        Self(File::open("/proc/self/status").ok())
+    }
+
+    /// In MiB; 0 where the kernel does not tell.
+    fn mib(&self) -> u64 {
+        let mut text = [0; 4_096];
+        let length = self.0.as_ref().map_or(0, |file| file.read_at(&mut text, 0).unwrap_or(0));
+        let text = String::from_utf8_lossy(&text[..length]);
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.unwrap_or(0) / 1024
+    }
 }

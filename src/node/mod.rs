@@ -8,6 +8,7 @@ mod supervised;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
+use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
 use crate::handle::{Facts, NodeHandle, REQUESTS};
@@ -24,7 +26,9 @@ use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::rest;
 use crate::store::{Limits, Store};
-use engine_thread::EngineThread;
+use engine_thread::{EngineThread, Memory};
+
+pub use supervised::await_go;
 
 /// Blocking threads: reads of the store and checks of blocks.
 const BLOCKING_THREADS: usize = 32;
@@ -40,6 +44,11 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 /// Everything that keeps a node from starting or going on.
 pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {
     raise_open_files();
+    let memory = Memory::open();
+    if supervised {
+        let needs = Needs { write: Some(data), listen: vec![config.rest_bind.port()], ..Needs::default() };
+        confine::enter(&needs)?;
+    }
     abort_on_core_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -48,7 +57,7 @@ pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()>
         .thread_name("node")
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(serve(config, data, supervised));
+    let result = runtime.block_on(serve(config, data, supervised, memory));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
@@ -75,7 +84,7 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {
+async fn serve(config: &Config, data: &Path, supervised: bool, memory: Memory) -> anyhow::Result<()> {
     let identity = data.join("identity");
     let own_key = match config.coordinator.enabled {
         true => Some(coordinator::public_key(&identity)?),
@@ -85,6 +94,7 @@ async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result
         network: network(config, own_key),
         base_token: config.network.base_token.clone(),
         require_peers: config.require_peers,
+        clock_trusted: Arc::new(AtomicBool::new(!(supervised && config.require_clock))),
     });
     if let Some(key) = own_key
         && !facts.network.authority.keys.iter().any(|range| range.public_key == key)
@@ -120,11 +130,14 @@ async fn serve(config: &Config, data: &Path, supervised: bool) -> anyhow::Result
 
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
-    let engine = EngineThread::new(facts.clone(), store, recovered)?;
+    let engine = EngineThread::new(facts.clone(), store, recovered, memory)?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);
     let (engine_done, progress) = engine.spawn(status, queue)?;
     if supervised {
+        if config.require_clock {
+            supervised::listen(node.facts.clone());
+        }
         supervised::report(progress, node.status.clone(), node.facts.clone())?;
     }
     let status = node.status_now();

@@ -1,21 +1,45 @@
-//! The report to the supervisor: one line a second on standard output, as long as the engine goes on.
+//! The node under PID 1: what it is told on standard input, what it reports on standard output.
 //!
-//! A line is `alive <confirmed index> <healthy|unhealthy>`. The supervisor feeds the board's watchdog from
-//! these lines alone, so silence ends in a restart of the node and then of the board.
+//! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy>`, where `turns` counts the
+//! engine's turns: one that stands still is PID 1's to judge. It hears `go` before anything else (see [`await_go`]),
+//! and `clock trusted` or `clock untrusted`.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::watch;
 
 use super::engine_thread::Progress;
 use crate::handle::{Facts, Status};
 
-/// The engine turns at least once a second when idle; a commit on a slow card may take long.
-const STUCK_AFTER: Duration = Duration::from_secs(20);
+/// Waits for PID 1 to say `go`: only then is this process in its control group.
+///
+/// # Errors
+/// It says anything else.
+pub fn await_go() -> anyhow::Result<()> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("standard input")?;
+    if line != "go\n" {
+        bail!("--supervised: for PID 1 of a board only");
+    }
+    Ok(())
+}
+
+/// Takes what PID 1 says about the clock, from a thread of its own.
+pub(super) fn listen(facts: Arc<Facts>) {
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            match line.as_str() {
+                "clock trusted" => facts.clock_trusted.store(true, Ordering::Relaxed),
+                "clock untrusted" => facts.clock_trusted.store(false, Ordering::Relaxed),
+                _ => {}
+            }
+        }
+    });
+}
 
 /// Reports from a thread of its own until the engine ends or standard output is closed.
 pub(super) fn report(
@@ -24,15 +48,11 @@ pub(super) fn report(
     facts: Arc<Facts>,
 ) -> anyhow::Result<()> {
     let run = move || {
-        let (mut turns, mut moved) = (progress.load(Ordering::Relaxed), Instant::now());
         // The engine holds the other end.
         while status.has_changed().is_ok() {
-            let now = progress.load(Ordering::Relaxed);
-            if now != turns {
-                (turns, moved) = (now, Instant::now());
-            }
+            let turns = progress.load(Ordering::Relaxed);
             let status = status.borrow().clone();
-            if moved.elapsed() < STUCK_AFTER && say(&status, &facts).is_err() {
+            if say(turns, &status, &facts).is_err() {
                 return;
             }
             std::thread::sleep(Duration::from_secs(1));
@@ -41,10 +61,11 @@ pub(super) fn report(
     std::thread::Builder::new().name("report".into()).spawn(run).map(drop).context("starting the report")
 }
 
-fn say(status: &Status, facts: &Facts) -> std::io::Result<()> {
+fn say(turns: u64, status: &Status, facts: &Facts) -> std::io::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let health = if facts.is_healthy(status, now) { "healthy" } else { "unhealthy" };
+    let confirmed = status.confirmed;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "alive {} {health}", status.confirmed.index)?;
+    writeln!(out, "alive {turns} {} {} {health}", confirmed.index.0, confirmed.timestamp)?;
     out.flush()
 }

@@ -26,8 +26,50 @@ impl Board {
     /// Port of the host that leads to the board's API, as in `cargo image run`.
     const API: u16 = 14_265;
 
-    /// Switches a board on. `kernel_arguments` are added to those on the card.
+    /// Switches the `virt` board on. `kernel_arguments` are added to those on the card.
     pub(crate) fn boot(card: &Card, kernel_arguments: &[&str]) -> Self {
+        let network = [
+            format!("-netdev user,id=user,hostfwd=tcp:127.0.0.1:{}-:14265", Self::API),
+            "-device virtio-net-pci,netdev=user,romfile=".to_owned(),
+            format!("-device virtio-net-pci,netdev=tap,romfile=,mac={}", host::MAC),
+        ];
+        Self::start("virt", card, kernel_arguments, &network)
+    }
+
+    /// Switches a Raspberry Pi on, with a network adapter on USB.
+    pub(crate) fn boot_pi(machine: &str, card: &Card) -> Self {
+        let mut devices = vec![format!("-device usb-net,netdev=tap,mac={}", host::PI_MAC)];
+        if machine == "raspi3b" {
+            devices.push("-device ssd0303,bus=i2c-bus.1,address=0x3c,id=oled".to_owned());
+        }
+        Self::start(machine, card, &[], &devices)
+    }
+
+    /// Whether the emulated display shows these two lines, as far as it can: it has the dots of columns 36 to 127 and
+    /// rows 0 to 15, four times as large.
+    pub(crate) fn display_shows(&self, lines: [&str; 2]) -> bool {
+        const SEEN: std::ops::Range<usize> = 36..128;
+        let path = host::folder().join("display.ppm");
+        let _ = fs::remove_file(&path);
+        self.control(&format!(
+            "\"screendump\",\"arguments\":{{\"filename\":\"{}\",\"device\":\"oled\"}}",
+            path.display()
+        ));
+        let header = b"P6\n384 64\n255\n";
+        let picture = fs::read(&path).unwrap_or_default();
+        if !picture.starts_with(header) || picture.len() != header.len() + 384 * 64 * 3 {
+            return false;
+        }
+        let lit = |x: usize, y: usize| picture[header.len() + 3 * (384 * (4 * y + 2) + 4 * x + 2)] > 127;
+        lines.iter().enumerate().all(|(page, line)| {
+            let expected = &osmia::hardware::display::dots(line)[1..];
+            SEEN.clone().zip(0..).take(92).all(|(column, x)| {
+                (0..8).all(|row| lit(x, 8 * page + row) == (expected[column] >> row & 1 == 1))
+            })
+        })
+    }
+
+    fn start(machine: &str, card: &Card, kernel_arguments: &[&str], network: &[String]) -> Self {
         let file = |name: &str| host::folder().join(name);
         let (console, serial, control) = (file("console.log"), file("serial.sock"), file("control.sock"));
         for old in [&console, &serial, &control] {
@@ -35,16 +77,14 @@ impl Board {
         }
         let socket = |path: &PathBuf| format!("path={},server=on,wait=off", path.display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_mkimage"));
-        command.args(["qemu", "--disk"]).arg(&card.path);
+        command.args(["qemu", "--machine", machine, "--disk"]).arg(&card.path);
         for argument in kernel_arguments {
             command.args(["--append", argument]);
         }
         command
             .args(["--", "-no-reboot"])
-            .args(["-netdev", &format!("user,id=user,hostfwd=tcp:127.0.0.1:{}-:14265", Self::API)])
-            .args(["-device", "virtio-net-pci,netdev=user,romfile="])
             .args(["-netdev", &format!("tap,id=tap,ifname={},script=no,downscript=no", host::Lan::LINK)])
-            .args(["-device", &format!("virtio-net-pci,netdev=tap,romfile=,mac={}", host::MAC)])
+            .args(network.iter().flat_map(|option| option.split(' ')))
             .args([
                 "-chardev",
                 &format!("socket,id=serial,{},logfile={}", socket(&serial), console.display()),
@@ -79,7 +119,7 @@ impl Board {
         self.wait_for("a healthy API", || client::is_healthy(self.api()));
     }
 
-    fn console(&self) -> String {
+    pub(crate) fn console(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
     }
 
@@ -114,11 +154,28 @@ impl Board {
 
     /// Magic SysRq F: the kernel kills what uses most memory, which is the node.
     pub(crate) fn kill_node(&self) {
+        self.magic_key('f');
+        self.console_says("node ended");
+    }
+
+    /// A break on the serial line and a letter: an order to the kernel.
+    pub(crate) fn magic_key(&self, letter: char) {
         let mut serial = UnixStream::connect(&self.serial).unwrap();
         self.control("\"chardev-send-break\",\"arguments\":{\"id\":\"serial\"}");
-        serial.write_all(b"f").unwrap();
-        // The socket must stay open until the board has read the letter.
-        self.console_says("node ended");
+        serial.write_all(&[u8::try_from(letter).unwrap()]).unwrap();
+        // Open until the board has read the letter; and emptied, as qemu waits for whoever is connected.
+        let mut output = serial.try_clone().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        self.console_says("sysrq: ");
+        serial.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
+    /// From now on the card takes one byte a second.
+    pub(crate) fn freeze_disk(&self) {
+        self.control(
+            "\"block_set_io_throttle\",\"arguments\":{\"device\":\"card\",\"bps\":0,\"bps_rd\":0,\"bps_wr\":1,\
+             \"iops\":0,\"iops_rd\":0,\"iops_wr\":0}",
+        );
     }
 
     /// One QMP command.

@@ -14,26 +14,42 @@ const CARD_BYTES: u64 = 2 << 30;
 
 /// Builds the image that a user would flash, with the test's configuration. Inside the namespace it exists.
 pub(crate) fn build_image() -> PathBuf {
-    if let Some(built) = std::env::var_os("OSMIA_BOOT_TEST_IMAGE") {
-        return built.into();
+    match std::env::var_os("OSMIA_BOOT_TEST_IMAGE") {
+        Some(built) => built.into(),
+        None => build("qemu-virt", &[]),
     }
-    let out = host::folder().join("osmia.img");
+}
+
+/// The same for all Raspberry Pis, with everything that is published.
+pub(crate) fn build_pi_image() -> PathBuf {
+    match std::env::var_os("OSMIA_BOOT_TEST_PI_IMAGE") {
+        Some(built) => built.into(),
+        None => build("rpi", &["--compress"]),
+    }
+}
+
+/// The first one with a firmware that attacks itself.
+pub(crate) fn build_attack_image() -> PathBuf {
+    match std::env::var_os("OSMIA_BOOT_TEST_ATTACK_IMAGE") {
+        Some(built) => built.into(),
+        None => build("qemu-virt", &["--attack"]),
+    }
+}
+
+fn build(board: &str, more: &[&str]) -> PathBuf {
+    let out = host::folder().join(format!("osmia-{board}{}.img", more.concat()));
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boot/node.toml");
     let status = Command::new(env!("CARGO_BIN_EXE_mkimage"))
-        .args(["build", "--board", "qemu-virt", "--compress", "--config"])
+        .args(["build", "--board", board, "--config"])
         .arg(config)
         .arg("--out")
         .arg(&out)
+        .args(more)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();
     assert!(status.success(), "the image was not built");
     out
-}
-
-pub(crate) fn compressed_mib(image: &Path) -> f64 {
-    let bytes = fs::metadata(image.with_extension("img.xz")).unwrap().len();
-    bytes as f64 / f64::from(1 << 20)
 }
 
 /// A card that a board writes to.
@@ -49,13 +65,18 @@ impl Card {
         Self { path }
     }
 
-    fn partitions(&self) -> [Extent; 4] {
+    /// An image as it is.
+    pub(crate) fn of(image: &Path) -> Self {
+        Self { path: image.to_path_buf() }
+    }
+
+    pub(crate) fn partitions(&self) -> [Extent; 4] {
         let mut mbr = [0; 512];
         File::open(&self.path).unwrap().read_exact(&mut mbr).unwrap();
         read_mbr(&mbr).unwrap()
     }
 
-    fn read(&self, extent: Extent) -> Vec<u8> {
+    pub(crate) fn read(&self, extent: Extent) -> Vec<u8> {
         let mut card = File::open(&self.path).unwrap();
         card.seek(SeekFrom::Start(extent.start * SECTOR_BYTES)).unwrap();
         let mut content = vec![0; usize::try_from(extent.sectors * SECTOR_BYTES).unwrap()];
@@ -64,18 +85,26 @@ impl Card {
     }
 
     /// Does what the owner does with the card in a laptop.
-    pub(crate) fn write_node_toml(&self, text: &str) {
+    pub(crate) fn write_boot(&self, name: &str, bytes: &[u8]) {
         let boot = self.partitions()[0];
         let mut content = std::io::Cursor::new(self.read(boot));
         {
             let file_system = fatfs::FileSystem::new(&mut content, fatfs::FsOptions::new()).unwrap();
-            let mut file = file_system.root_dir().create_file("node.toml").unwrap();
+            let mut file = file_system.root_dir().create_file(name).unwrap();
             file.truncate().unwrap();
-            file.write_all(text.as_bytes()).unwrap();
+            file.write_all(bytes).unwrap();
         }
         let mut card = OpenOptions::new().write(true).open(&self.path).unwrap();
         card.seek(SeekFrom::Start(boot.start * SECTOR_BYTES)).unwrap();
         card.write_all(content.get_ref()).unwrap();
+    }
+
+    pub(crate) fn read_boot(&self, name: &str) -> Vec<u8> {
+        let content = std::io::Cursor::new(self.read(self.partitions()[0]));
+        let file_system = fatfs::FileSystem::new(content, fatfs::FsOptions::new()).unwrap();
+        let mut bytes = Vec::new();
+        file_system.root_dir().open_file(name).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     /// The data file system was unmounted and has no mistake.

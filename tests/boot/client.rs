@@ -1,6 +1,6 @@
 //! Clients: the published iota-sdk in a Python environment of its own, and plain requests.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -45,14 +45,14 @@ pub(crate) fn install() {
     panic!("{PACKAGE} is published for CPython 3.9 to 3.12; install one with its venv: {refusals:#?}");
 }
 
-/// Lets iota-sdk attach a block with each kind of proof of work; gives their ids.
-pub(crate) fn attach(api: SocketAddr) -> String {
+/// Lets iota-sdk attach a block with its own proof of work, and one with the node's if that does it for clients;
+/// gives their ids.
+pub(crate) fn attach(api: SocketAddr) -> Vec<String> {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/interop/attach.py");
     let python = environment().join("bin/python");
     let ids = host::run(Command::new(python).arg(script).arg(format!("http://{api}")));
-    let ids = ids.trim().to_owned();
-    assert!(ids.contains("local") && ids.contains("remote"), "{ids}");
-    ids
+    let ids: Value = serde_json::from_str(&ids).unwrap();
+    ids.as_object().unwrap().values().map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
 fn get(api: SocketAddr, path: &str) -> Option<(u16, Value)> {
@@ -62,6 +62,16 @@ fn get(api: SocketAddr, path: &str) -> Option<(u16, Value)> {
     }
     assert!(answer.head.contains("content-type: application/json"), "{path}: {}", answer.head);
     Some((answer.status, serde_json::from_slice(&answer.body).unwrap()))
+}
+
+/// What the status page tells programs.
+pub(crate) fn try_status(board: Ipv4Addr) -> Option<Value> {
+    let answer = request((board, 80).into(), "GET", "/status.json", &[], &[])?;
+    serde_json::from_slice(&answer.body).ok()
+}
+
+pub(crate) fn status(board: Ipv4Addr) -> Value {
+    try_status(board).unwrap()
 }
 
 pub(crate) fn is_healthy(api: SocketAddr) -> bool {

@@ -1,18 +1,21 @@
 //! The host's side: a network namespace of the test's own, with a local network that the board is on.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use crate::board::Board;
 
 /// Set in the namespace.
 const INSIDE: &str = "OSMIA_BOOT_TEST_INSIDE";
 
-/// Hardware address of the board's link to [`Lan`].
+/// Hardware address of a Raspberry Pi's link; qemu has its own idea of the first byte.
+pub(crate) const PI_MAC: &str = "40:54:00:0a:0b:0d";
+
+/// Hardware address of the `virt` board's link to [`Lan`].
 pub(crate) const MAC: &str = "52:54:00:0a:0b:0c";
 /// Its IPv6 address follows from that (EUI-64).
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0x00ff, 0xfe0a, 0x0b0c);
@@ -48,9 +51,12 @@ pub(crate) fn enter_namespace() {
     let error = command
         .args(["--net", "--kill-child"])
         .arg(std::env::current_exe().unwrap())
+        .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
         // Built outside, as its sources may have to be fetched.
         .env("OSMIA_BOOT_TEST_IMAGE", crate::card::build_image())
+        .env("OSMIA_BOOT_TEST_PI_IMAGE", crate::card::build_pi_image())
+        .env("OSMIA_BOOT_TEST_ATTACK_IMAGE", crate::card::build_attack_image())
         .exec();
     panic!("unshare: {error}");
 }
@@ -69,6 +75,32 @@ fn install_packages() {
     run(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(missing));
 }
 
+/// Addresses of the host in [`Lan`], each with a time server.
+const TIME_SERVERS: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
+
+/// Answers SNTP (RFC 4330) with the host's time, from a thread of its own.
+fn serve_time(address: Ipv4Addr) {
+    let socket = UdpSocket::bind((address, 123)).unwrap();
+    std::thread::spawn(move || {
+        let mut question = [0; 64];
+        while let Ok((length, client)) = socket.recv_from(&mut question) {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let seconds = u32::try_from(now.as_secs() + 2_208_988_800).unwrap();
+            let mut answer = [0; 48];
+            // Version 4, server; stratum 1.
+            (answer[0], answer[1]) = (0x24, 1);
+            answer[24..32].copy_from_slice(&question[40..48]);
+            for at in [32, 40] {
+                answer[at..at + 4].copy_from_slice(&seconds.to_be_bytes());
+            }
+            if length == 48 {
+                let _ = socket.send_to(&answer, client);
+            }
+        }
+    });
+}
+
 /// A network with a DHCP server, 10.77.0.0/24.
 pub(crate) struct Lan {
     dhcp: Child,
@@ -82,13 +114,20 @@ impl Lan {
     pub(crate) fn start() -> Self {
         let ip = |arguments: &str| run(Command::new("ip").args(arguments.split(' ')));
         ip("tuntap add osmia0 mode tap");
-        ip("address add 10.77.0.1/24 dev osmia0");
+        for server in TIME_SERVERS {
+            ip(&format!("address add {server}/24 dev osmia0"));
+            serve_time(server);
+        }
         ip("link set osmia0 up");
         let leases = folder().join("leases");
         let _ = fs::remove_file(&leases);
         let dhcp = Command::new("/usr/sbin/dnsmasq")
             .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file="])
             .args(["--interface=osmia0", "--bind-interfaces", "--dhcp-range=10.77.0.50,10.77.0.99,2m"])
+            .arg(format!(
+                "--dhcp-option=option:ntp-server,{}",
+                TIME_SERVERS.map(|one| one.to_string()).join(",")
+            ))
             .arg(format!("--dhcp-leasefile={}", leases.display()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -97,10 +136,21 @@ impl Lan {
         Self { dhcp, leases }
     }
 
+    /// Forgets what earlier boards got.
+    pub(crate) fn forget(&self) {
+        // The server keeps its own list; the file is only what this test reads.
+        let _ = fs::write(&self.leases, "");
+    }
+
     /// The address that the board got.
-    pub(crate) fn address_of_board(&self, board: &Board) -> Ipv4Addr {
+    pub(crate) fn lease_of_board(&self, board: &Board) -> Ipv4Addr {
         board.wait_for("a lease on the second link", || self.lease().is_some());
-        let address = self.lease().unwrap();
+        self.lease().unwrap()
+    }
+
+    /// The same, once its API answers there.
+    pub(crate) fn address_of_board(&self, board: &Board) -> Ipv4Addr {
+        let address = self.lease_of_board(board);
         // The server has granted it; the board applies it a moment later.
         board.wait_for("the API on the second link", || {
             let api = SocketAddr::from((address, 14_265));
@@ -111,7 +161,7 @@ impl Lan {
 
     fn lease(&self) -> Option<Ipv4Addr> {
         let text = fs::read_to_string(&self.leases).unwrap_or_default();
-        let line = text.lines().find(|line| line.contains(MAC))?;
+        let line = text.lines().find(|line| line.contains(MAC) || line.contains(PI_MAC))?;
         line.split(' ').nth(2)?.parse().ok()
     }
 
@@ -120,19 +170,6 @@ impl Lan {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let scope = rustix::net::netdevice::name_to_index(&socket, Self::LINK).unwrap();
         IpAddrWithScope { address: LINK_LOCAL.into(), scope }
-    }
-
-    /// Whether the board asks for an address; the lease of an earlier board is forgotten first.
-    pub(crate) fn board_gets_an_address_within(&self, limit: Duration) -> bool {
-        let before = fs::metadata(&self.leases).and_then(|about| about.modified()).ok();
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
-            if fs::metadata(&self.leases).and_then(|about| about.modified()).ok() != before {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        false
     }
 }
 

@@ -83,3 +83,36 @@ fn collect(waiting: &mut VecDeque<Attempt>, ports: &mut Ports) {
         false
     });
 }
+
+/// Datagrams under way at once; also the number of file descriptors needed.
+const BATCH: usize = 4_000;
+
+/// Sends a datagram to each of the 65,535 UDP ports; gives those that answered or refused.
+pub(crate) fn udp(target: IpAddrWithScope) -> Vec<u16> {
+    let ports = (1..=u16::MAX).collect::<Vec<_>>();
+    let mut answered = Vec::new();
+    for batch in ports.chunks(BATCH) {
+        let open = |port: &u16| {
+            let address = target.port(*port);
+            let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None).unwrap();
+            socket.connect(&address.into()).unwrap();
+            socket
+        };
+        let sockets = batch.iter().map(open).collect::<Vec<_>>();
+        for burst in sockets.chunks(BURST) {
+            for socket in burst {
+                // Refused by an answer to an earlier one, which shows below.
+                let _ = socket.send(b"?");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let heard = |socket: &Socket| {
+            let mut byte = [std::mem::MaybeUninit::<u8>::uninit()];
+            socket.take_error().unwrap().is_some() || socket.recv(&mut byte).is_ok()
+        };
+        answered
+            .extend(batch.iter().zip(&sockets).filter(|(_, socket)| heard(socket)).map(|(port, _)| *port));
+    }
+    answered
+}

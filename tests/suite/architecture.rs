@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer of each top-level module. A module uses lower layers, its own folder, and nothing else.
-const LAYERS: [(&str, u32); 23] = [
+const LAYERS: [(&str, u32); 29] = [
     // L0: words, pure
     ("board", 0),
     ("config", 0),
@@ -16,37 +16,42 @@ const LAYERS: [(&str, u32); 23] = [
     ("boot", 1),
     ("dhcp", 1),
     ("ledger", 1),
+    ("sntp", 1),
     ("tangle", 1),
     // L2: the engine, sans-IO
     ("engine", 2),
     // L3: store and what ports hold
     ("files", 3),
     ("handle", 3),
+    ("logging", 3),
     ("mining", 3),
     ("store", 3),
     // L4: ports and hands
+    ("confine", 4),
     ("coordinator", 4),
     ("firmware", 4),
+    ("hardware", 4),
+    ("rescue", 4),
     ("rest", 4),
+    ("timekeeper", 4),
     // L5: processes
+    ("attack", 5),
     ("init", 5),
     ("node", 5),
     // on top
     ("cli", 6),
-    ("logging", 6),
     ("main", 7),
     ("lib", 7),
 ];
 
 /// Modules of one layer that may use another of the same layer.
-const NEIGHBOURS: [(&str, &str); 7] = [
+const NEIGHBOURS: [(&str, &str); 6] = [
     ("config", "protocol"),
     ("config", "pow"),
     ("pow", "protocol"),
     ("board", "protocol"),
     ("handle", "store"),
     ("store", "files"),
-    ("cli", "logging"),
 ];
 
 /// Files that may hold unsafe code.

@@ -39,7 +39,31 @@ fn values_are_within_what_hardware_can_do() {
         assert!(board.image.slot_mib >= 64, "{}", board.name);
         for package in &board.image.packages {
             assert_eq!(package.sha256.len(), 64, "{}", package.path);
-            assert!(package.path.starts_with("pool/main/") && package.path.ends_with(".deb"));
+            let free =
+                ["pool/main/", "pool/non-free-firmware/"].iter().any(|pool| package.path.starts_with(pool));
+            assert!(free && package.path.ends_with(".deb"), "{}", package.path);
         }
+    }
+}
+
+#[test]
+fn families_and_their_members() {
+    let names =
+        |card: &str| Board::card(card).unwrap().into_iter().map(|board| board.name).collect::<Vec<_>>();
+    assert_eq!(names("rpi"), ["rpi3", "rpi4", "rpi5", "zero2w"]);
+    assert_eq!(names("rpi4"), ["rpi4"]);
+    assert_eq!(names("rpi6"), Vec::<String>::new());
+    let mut sections = BTreeSet::new();
+    for board in Board::card("rpi").unwrap() {
+        // What stands in the family's file holds for each, its own lists come on top.
+        assert_eq!(board.run.led.as_deref(), Some("ACT"));
+        assert_eq!(board.image.early[0], "bcm2835_wdt", "{}: the watchdog comes first", board.name);
+        assert!(board.image.early.len() + board.image.coldplug.len() > 25, "{}", board.name);
+        assert!(sections.insert(board.image.section.clone()), "two boards with one section");
+        assert!(!board.run.compatible.is_empty() && !board.image.needed.is_empty(), "{}", board.name);
+        // One card cannot have two layouts or command lines.
+        let family = &Board::card("rpi").unwrap()[0].image;
+        assert_eq!(Layout::new(&board.image), Layout::new(family));
+        assert_eq!(board.image.cmdline, family.cmdline);
     }
 }

@@ -15,7 +15,7 @@ fn the_file_on_the_card_spells_out_the_defaults() {
 #[test]
 fn windows_line_ends_and_byte_order_mark_are_read() {
     let text = format!("\u{feff}{}", FOUNDER.replace('\n', "\r\n"));
-    assert_eq!(Config::parse(&text).unwrap(), Config::parse(FOUNDER).unwrap());
+    assert_eq!(Config::parse_bytes(text.as_bytes()).unwrap(), Config::parse(FOUNDER).unwrap());
 }
 
 #[test]
@@ -33,7 +33,9 @@ fn a_member_names_the_keys_of_its_network() {
 fn mistakes_are_told_with_line_key_and_fix() {
     for (text, expected) in [
         ("[rest]\nbind = \"x\"", "line 2: rest.bind: \"x\" is no address; write IP:PORT"),
-        ("[rest]\nport = 1", "line 2: rest.port: unknown field `port`; expected `bind`"),
+        ("[rest]\nport = 1", "line 2: rest.port: unknown field `port`; expected `bind` or `public`"),
+        ("[system]\nhost_name = \"my box\"", "line 2: system.host_name: \"my box\" is no host name; write 1"),
+        ("[clock]\nntp = [\"a.ntp.org\"]", "line 2: clock.ntp: \"a.ntp.org\" is no IP address; write"),
         ("[pow]\nenabled = \"yes\"", "line 2: pow.enabled: invalid type: string \"yes\"; expected a boolean"),
         ("[pow]\nworkers = 0", "line 2: pow.workers: 0 is not allowed; write 1 or more"),
         ("\n[pwo]\n", "line 2: pwo: unknown field `pwo`; expected one of"),

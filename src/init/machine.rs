@@ -1,0 +1,589 @@
+//! The main loop of PID 1, and all that it keeps an eye on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::service::{Role, Service, Spec};
+use super::setup::{self, Storage};
+use super::time::Time;
+use super::{Event, network, owner, probe};
+use crate::board::Board;
+use crate::boot::button::Wish;
+use crate::boot::minimum;
+use crate::boot::policy::{Sign, Vigil};
+use crate::boot::resets::Resets;
+use crate::boot::status::{State, Status};
+use crate::config::Config;
+use crate::dhcp::Lease;
+use crate::files;
+use crate::firmware::cgroup::Limits;
+use crate::firmware::clock;
+use crate::firmware::modules::Modules;
+use crate::firmware::power::End;
+use crate::firmware::watchdog::Watchdog;
+use crate::hardware::{self, line, panel};
+use crate::rescue;
+
+/// How often the loop turns when nothing happens; the watchdog is fed as often.
+const TURN: Duration = Duration::from_secs(1);
+
+/// A node that has not stopped by then is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a killed node may take to end.
+const KILL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Between two measurements of the temperature.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// What must be remembered before a reset is written within this time, or not at all.
+const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Machine {
+    board: Board,
+    events: mpsc::Sender<Event>,
+    started: Instant,
+    watchdog: Option<Watchdog>,
+    /// Not in an emulator whose watchdog cannot count.
+    may_use_watchdog: bool,
+    node: Option<Service>,
+    /// Watches the node while it is meant to run.
+    vigil: Option<Vigil>,
+    /// Turns of the node's engine, as it said last.
+    turns: Option<u64>,
+    others: Vec<Service>,
+    time: Time,
+    leases: BTreeMap<u32, Lease>,
+    config: Option<Config>,
+    resets: Resets,
+    /// Little memory: the node runs in the small profile.
+    small: bool,
+    /// Why the data partition cannot be used.
+    disk: Option<String>,
+    status: Status,
+    published: Status,
+    panel: mpsc::Sender<panel::Message>,
+    /// When the temperature was measured last.
+    measured: Option<Instant>,
+}
+
+impl Machine {
+    pub(super) fn new(board: Board, events: mpsc::Sender<Event>, started: Instant) -> Self {
+        let status = Status {
+            board: board.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Status::default()
+        };
+        let panel = panel::start(board.run.led.as_deref(), board.run.display_bus.as_deref());
+        let no_sources = crate::config::Clock { ntp: Vec::new(), https: Vec::new() };
+        Self {
+            board,
+            events,
+            started,
+            watchdog: None,
+            may_use_watchdog: !setup::has_argument("osmia.watchdog=off"),
+            node: None,
+            vigil: None,
+            turns: None,
+            others: Vec::new(),
+            time: Time::start(false, no_sources),
+            leases: BTreeMap::new(),
+            config: None,
+            resets: Resets::default(),
+            small: false,
+            disk: None,
+            published: Status::default(),
+            status,
+            panel,
+            measured: None,
+        }
+    }
+
+    /// Runs until an order to end; gives how.
+    pub(super) fn run(mut self, modules: Modules, queue: &mpsc::Receiver<Event>) -> End {
+        self.start_rescue();
+        self.start_button();
+        // Growing and mounting a large card may take long: the watchdog is fed meanwhile, within its patience.
+        let card = std::thread::spawn(move || setup::storage(modules));
+        let deadline = self.started + Duration::from_secs(180);
+        while !card.is_finished() && Instant::now() < deadline {
+            self.feed();
+            self.publish();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let storage = if card.is_finished() { card.join().ok() } else { None };
+        let storage = storage.unwrap_or_else(|| {
+            let problem = "the card cannot be read".to_owned();
+            Storage { boot: Err(problem.clone()), data: Err(problem) }
+        });
+        self.set_up(storage);
+        tracing::info!(seconds = self.started.elapsed().as_secs_f32(), "set up");
+        let how = self.wait(queue);
+        self.stop(how, queue)
+    }
+
+    /// Everything between the card and the node.
+    fn set_up(&mut self, storage: Storage) {
+        let found = owner::read(storage.boot, storage.data.is_ok());
+        self.status.notices.extend(found.notices);
+        for notice in &self.status.notices {
+            tracing::warn!("{notice}");
+        }
+        let clock = found.config.as_ref().map(|config| config.clock.clone());
+        let clock = clock.unwrap_or_else(|| self.time.configured());
+        self.time = Time::start(storage.data.is_ok(), clock);
+        if let Some(config) = &found.config {
+            self.status.host_name = config.host_name.clone();
+            self.start_time();
+        }
+        // A firewall that cannot be loaded leaves the board closed, never open.
+        if let Err(error) = network::open_ports(found.config.as_ref()) {
+            tracing::error!(%error, "firewall stays closed");
+        }
+        network::start(&self.status.host_name, &self.events);
+        if let Some(mistake) = &found.mistake {
+            tracing::error!("{mistake}");
+            self.status.why = mistake.clone();
+            self.status.what_to_do =
+                "Switch off, mend the file on the card's first partition in any computer, switch on again."
+                    .to_owned();
+        }
+        self.config = found.config;
+        if let Err(problem) = storage.data {
+            self.lose_disk(&problem);
+            return;
+        }
+        self.resets = Resets::read(&fs::read_to_string(setup::RESETS).unwrap_or_default());
+        if found.changed {
+            // What was changed may have been the reason.
+            self.resets = Resets::default();
+            let _ = fs::remove_file(setup::RESETS);
+        }
+        self.check_minimum();
+        if self.config.is_some() {
+            if let Err(error) = fs::write(setup::CONFIG, &found.text) {
+                tracing::error!(%error, "configuration not handed to the node");
+            }
+            if let Some(config) = &self.config {
+                probe::api(config.rest_bind, self.events.clone());
+            }
+            probe::disk(Path::new(setup::PROBE), self.events.clone());
+        }
+    }
+
+    /// Tells what is below the minimum; little memory means the small profile.
+    fn check_minimum(&mut self) {
+        match hardware::machine::facts(Path::new(setup::DATA)) {
+            Ok(facts) => {
+                self.small = minimum::is_small(&facts);
+                for finding in minimum::findings(&facts) {
+                    tracing::warn!("below the minimum: {finding}");
+                    self.status.notices.push(format!("Below the minimum: {finding}."));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "machine not measured"),
+        }
+    }
+
+    fn start_rescue(&mut self) {
+        self.others.push(Service::new(
+            Spec {
+                role: Role::Rescue,
+                arguments: words(&["rescue", "--folder", setup::RUN, "--listen", "[::]:80"]),
+                folder: setup::RUN,
+                limits: Limits { memory_mib: 32, tasks: 32 },
+            },
+            self.events.clone(),
+        ));
+    }
+
+    /// A button that is not there never speaks.
+    fn start_button(&self) {
+        let Some(gpio) = &self.board.run.button else { return };
+        match line::Line::button(&gpio.chip, gpio.line) {
+            Ok(line) => {
+                let events = self.events.clone();
+                std::thread::spawn(move || line::listen(&line, &events));
+            }
+            Err(error) => tracing::warn!(%error, "no button"),
+        }
+    }
+
+    fn start_time(&mut self) {
+        self.others.push(Service::new(
+            Spec {
+                role: Role::Time,
+                arguments: words(&["time"]),
+                folder: "/",
+                limits: Limits { memory_mib: 64, tasks: 64 },
+            },
+            self.events.clone(),
+        ));
+    }
+
+    fn node_spec(&self) -> Spec {
+        Spec {
+            role: Role::Node,
+            arguments: words(&[
+                "node",
+                "--config",
+                setup::CONFIG,
+                "--data",
+                setup::NODE_DATA,
+                "--supervised",
+            ]),
+            folder: setup::NODE_DATA,
+            limits: Limits { memory_mib: node_memory_mib(), tasks: 512 },
+        }
+    }
+
+    fn wait(&mut self, queue: &mpsc::Receiver<Event>) -> End {
+        loop {
+            let now = Instant::now();
+            self.tend(now);
+            if let Some(reason) = self.vigil.as_ref().and_then(|vigil| vigil.verdict(now)) {
+                return self.reset(reason);
+            }
+            match queue.recv_timeout(TURN) {
+                Ok(Event::Order(how)) => return how,
+                Ok(event) => self.take(event, Instant::now()),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Said(Role::Node, line) => self.node_said(&line, now),
+            Event::Said(Role::Time, line) => {
+                let before = self.time.trust();
+                self.time.said(&line, now);
+                if self.time.trust() != before {
+                    self.tell_trust();
+                }
+            }
+            #[cfg(feature = "attack")]
+            Event::Said(Role::Attack, line) => tracing::info!("{line}"),
+            #[cfg(feature = "attack")]
+            Event::Complained(Role::Attack, _) => {}
+            Event::Said(Role::Rescue, _) | Event::Complained(Role::Rescue | Role::Time, _) => {}
+            Event::Complained(Role::Node, text) => self.status.why = text,
+            Event::Sign(sign) => self.sign(sign, now),
+            Event::Disk(problem) => self.lose_disk(&problem),
+            Event::Lease(link, lease) => self.lease(link, lease),
+            Event::Child => self.reap(),
+            Event::Wish(wish) => self.wish(wish),
+            // The caller's.
+            Event::Order(_) => {}
+        }
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Show => drop(self.panel.send(panel::Message::Wake)),
+            Wish::Stop => drop(self.events.send(Event::Order(End::PowerOff))),
+            Wish::AskReset => drop(self.panel.send(panel::Message::Ask)),
+            Wish::Reset => drop(self.events.send(Event::Order(End::Forget))),
+        }
+    }
+
+    fn sign(&mut self, sign: Sign, now: Instant) {
+        if let Some(vigil) = &mut self.vigil {
+            vigil.seen(sign, now);
+        }
+    }
+
+    /// `alive <turns> <confirmed index> <its time> <healthy|unhealthy>`.
+    fn node_said(&mut self, line: &str, now: Instant) {
+        let mut words = line.split(' ');
+        if words.next() != Some("alive") {
+            return;
+        }
+        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+        let (turns, index, timestamp) = (number(), number(), number());
+        let healthy = words.next() == Some("healthy");
+        if turns != self.turns {
+            self.turns = turns;
+            self.sign(Sign::Engine, now);
+        }
+        self.status.confirmed_milestone = index.and_then(|index| u32::try_from(index).ok());
+        let own = self.config.as_ref().is_some_and(|config| config.coordinator.enabled);
+        if let Some(timestamp) = timestamp {
+            self.time.milestone(timestamp, own);
+        }
+        #[cfg(feature = "attack")]
+        if healthy {
+            self.attack();
+        }
+        match healthy {
+            true => self.set_state(State::Healthy, "", ""),
+            false if !self.time.trust().is_trusted() => self.set_state(
+                State::Unhealthy,
+                "Nothing confirms the clock yet.",
+                "Let the board reach time servers (see clock.ntp), or set health.require_clock = false.",
+            ),
+            false => self.set_state(State::Unhealthy, "No recent milestone, or no connected peer.", ""),
+        }
+    }
+
+    /// What a test build does to the node once it is healthy, as the kernel's arguments say.
+    #[cfg(feature = "attack")]
+    fn attack(&mut self) {
+        let Some(pid) = self.node.as_ref().and_then(Service::pid) else { return };
+        if setup::has_argument("osmia.attack=stop") {
+            let stopped = rustix::process::kill_process(pid, rustix::process::Signal::STOP);
+            tracing::info!(?stopped, "node stopped for a test");
+        }
+        let there = self.others.iter().any(|service| service.role() == Role::Attack);
+        if setup::has_argument("osmia.attack=all") && !there {
+            let victim = pid.as_raw_nonzero().to_string();
+            let arguments = words(&["attack", "--victim", &victim, "--data", setup::NODE_DATA]);
+            let limits = Limits { memory_mib: 64, tasks: 64 };
+            let spec = Spec { role: Role::Attack, arguments, folder: setup::NODE_DATA, limits };
+            self.others.push(Service::new(spec, self.events.clone()));
+        }
+    }
+
+    /// A mistake in the configuration stays on the page even while the node works.
+    fn set_state(&mut self, state: State, why: &str, what_to_do: &str) {
+        self.status.state = state;
+        if !self.status.what_to_do.contains("mend the file") {
+            self.status.why = why.to_owned();
+            self.status.what_to_do = what_to_do.to_owned();
+        }
+    }
+
+    fn tell_trust(&mut self) {
+        let trusted = self.time.trust().is_trusted();
+        if let Some(node) = &mut self.node {
+            node.say(if trusted { "clock trusted" } else { "clock untrusted" });
+        }
+    }
+
+    fn lease(&mut self, link: u32, lease: Option<Lease>) {
+        let servers = lease.as_ref().map(|lease| lease.ntp.clone()).unwrap_or_default();
+        match lease {
+            Some(lease) => drop(self.leases.insert(link, lease)),
+            None => drop(self.leases.remove(&link)),
+        }
+        let addresses = self.leases.values().map(|lease| lease.address.to_string());
+        self.status.addresses = addresses.collect();
+        if self.time.named(link, servers) {
+            self.tell_sources();
+        }
+    }
+
+    fn tell_sources(&mut self) {
+        let line = self.time.sources().line();
+        if let Some(time) = self.others.iter_mut().find(|service| service.role() == Role::Time) {
+            time.say(&line);
+        }
+    }
+
+    fn tend(&mut self, now: Instant) {
+        let mut asks_for_sources = false;
+        for service in &mut self.others {
+            asks_for_sources |= service.tend(now) && service.role() == Role::Time;
+        }
+        if asks_for_sources {
+            self.tell_sources();
+        }
+        self.tend_node(now);
+        self.time.tend();
+        self.feed();
+        self.publish();
+    }
+
+    fn tend_node(&mut self, now: Instant) {
+        if self.config.is_none() && self.disk.is_none() {
+            self.status.state = State::NeedsOwner;
+        }
+        if self.config.is_none() || self.disk.is_some() {
+            return;
+        }
+        if self.node.is_none() {
+            if let Some(reason) = self.resets.storm(clock::now()) {
+                let why = format!("Safe mode: three resets within an hour, the last because {reason}.");
+                let what = "The node is started again an hour after these, or when node.toml is changed.";
+                self.status.state = State::NeedsOwner;
+                (self.status.why, self.status.what_to_do) = (why, what.to_owned());
+                return;
+            }
+            self.node = Some(Service::new(self.node_spec(), self.events.clone()));
+            self.vigil = Some(Vigil::new(now));
+            self.set_state(State::Starting, "", "");
+        }
+        if self.node.as_mut().is_some_and(|node| node.tend(now)) {
+            self.tell_trust();
+        }
+    }
+
+    /// The device may appear late, so it is looked for until it is there.
+    fn feed(&mut self) {
+        if self.watchdog.is_none() && self.may_use_watchdog {
+            match Watchdog::open(self.board.run.watchdog_s) {
+                Ok(found) => self.watchdog = found,
+                Err(error) => tracing::warn!(%error, "watchdog not started"),
+            }
+        }
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.feed();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.status.uptime_s = self.started.elapsed().as_secs();
+        if self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE_EVERY) {
+            self.measured = Some(Instant::now());
+            self.status.temperature_c =
+                hardware::machine::temperature().map(|thousandths| thousandths / 1_000);
+        }
+        self.status.clock = self.time.trust().text().to_owned();
+        if self.status == self.published {
+            return;
+        }
+        let text = serde_json::to_string(&self.status).unwrap_or_default();
+        let path = Path::new(setup::RUN).join(rescue::STATUS);
+        // In memory; a reader sees the old or the new one.
+        if let Err(error) = files::replace(&path, text.as_bytes()) {
+            tracing::warn!(%error, "status not written");
+        }
+        // The panel's thread never ends.
+        let _ = self.panel.send(panel::Message::Status(Box::new(self.status.clone())));
+        self.published = self.status.clone();
+    }
+
+    /// Takes the exit status of every child that ended, orphans included.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            let now = Instant::now();
+            if let Some(node) = self.node.as_mut().filter(|node| node.is(pid)) {
+                node.ended(status, now);
+                self.turns = None;
+                if let Some(vigil) = &mut self.vigil {
+                    vigil.ended(now);
+                }
+                if self.disk.is_none() && status.exit_status() != Some(0) {
+                    self.status.state = State::Failing;
+                    if self.status.why.is_empty() {
+                        self.status.why = "the node ended without a word; it is started again".to_owned();
+                    }
+                }
+            }
+            if let Some(service) = self.others.iter_mut().find(|service| service.is(pid)) {
+                service.ended(status, now);
+            }
+        }
+    }
+
+    /// The data partition is gone, broken or read-only: the node stops, nothing is written anywhere else.
+    fn lose_disk(&mut self, problem: &str) {
+        tracing::error!("data partition: {problem}");
+        self.disk = Some(problem.to_owned());
+        self.vigil = None;
+        self.time.stop_saving();
+        if let Some(node) = &mut self.node {
+            node.order_stop();
+        }
+        self.status.state = State::NeedsOwner;
+        self.status.why = format!("The data partition cannot be used: {problem}. The node is stopped.");
+        self.status.what_to_do =
+            "Check or replace the card or disk, then switch off and on. Nothing was formatted or deleted."
+                .to_owned();
+    }
+
+    /// Remembers the reason and resets the board.
+    fn reset(&mut self, reason: &str) -> End {
+        tracing::error!("the board is reset: {reason}");
+        if let Some(node) = &self.node {
+            node.kill();
+        }
+        self.resets.add(clock::now(), reason);
+        let text = self.resets.text();
+        let (done, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            let written = files::write_atomic(Path::new(setup::RESETS), text.as_bytes(), 0o644);
+            let _ = done.send(written);
+        });
+        match wait.recv_timeout(REMEMBER_WITHIN) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "reset not remembered"),
+            Err(_) => tracing::warn!("reset not remembered: the disk does not answer"),
+        }
+        End::Reset
+    }
+
+    /// Factory reset: deletes everything on the data partition. What the owner wrote on the boot partition stays.
+    fn forget(&self) {
+        tracing::warn!("factory reset: everything on the data partition is deleted");
+        let entries = fs::read_dir(setup::DATA).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name() != "lost+found") {
+            let path = entry.path();
+            let deleted = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            if let Err(error) = deleted {
+                tracing::error!(path = %path.display(), %error, "not deleted");
+            }
+        }
+    }
+
+    /// Stops the children, then everything else.
+    fn stop(mut self, how: End, queue: &mpsc::Receiver<Event>) -> End {
+        if how == End::Reset {
+            return how;
+        }
+        tracing::info!(?how, "stopping");
+        self.status.state = State::Stopping;
+        (self.status.why, self.status.what_to_do) = (String::new(), String::new());
+        self.publish();
+        let deadline = Instant::now() + STOP_WITHIN;
+        if let Some(node) = &mut self.node {
+            node.order_stop();
+        }
+        while self.node.as_ref().is_some_and(Service::is_running) {
+            if Instant::now() >= deadline
+                && let Some(node) = &self.node
+            {
+                node.kill();
+            }
+            // A process that hangs on a dead card cannot even be killed.
+            if Instant::now() >= deadline + KILL_WITHIN {
+                tracing::error!("the node does not end");
+                break;
+            }
+            if let Ok(Event::Child) = queue.recv_timeout(Duration::from_millis(200)) {
+                self.reap();
+            }
+            if let Some(watchdog) = &mut self.watchdog {
+                watchdog.feed();
+            }
+        }
+        self.others.iter().for_each(Service::kill);
+        if how == End::Forget {
+            self.forget();
+        }
+        self.time.save();
+        // Before a restart it stays armed: should that hang, it resets the board.
+        if how == End::PowerOff
+            && let Some(watchdog) = self.watchdog.take()
+        {
+            watchdog.disarm();
+        }
+        how
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// What the node may use: all but a reserve for kernel, PID 1 and the other children.
+fn node_memory_mib() -> u64 {
+    hardware::machine::memory_mib().map_or(512, |mib| mib.saturating_sub(RESERVED_MIB).max(256))
+}
+
+/// Kernel, PID 1, status page, page cache to work with.
+const RESERVED_MIB: u64 = 192;
