@@ -50,6 +50,41 @@ pub(crate) fn without_what_raspi4b_lacks(bytes: &[u8]) -> anyhow::Result<Vec<u8>
     Ok(tree.to_dtb())
 }
 
+/// A tree with a simulated GPIO chip: an activity light on line 0, a button may hang on line 1.
+pub(crate) fn with_panel(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    // Not used by any other node of the machine.
+    const CHIP: [u8; 4] = 0x7001_u32.to_be_bytes();
+    let number = |value: u32| value.to_be_bytes().to_vec();
+    let mut tree = read(bytes)?;
+    let mut bank = node("bank0")?;
+    for (name, value) in [
+        ("gpio-controller", Vec::new()),
+        ("#gpio-cells", number(2)),
+        ("ngpios", number(4)),
+        ("gpio-sim,label", text("osmia-panel")),
+        ("phandle", CHIP.to_vec()),
+    ] {
+        bank.add_property(property(name, value)?);
+    }
+    let mut chip = node("gpio-sim")?;
+    chip.add_property(property("compatible", text("gpio-simulator"))?);
+    chip.add_child(bank);
+    let mut light = node("led-act")?;
+    for (name, value) in [
+        ("label", text("ACT")),
+        ("linux,default-trigger", text("heartbeat")),
+        ("gpios", [CHIP, [0; 4], [0; 4]].concat()),
+    ] {
+        light.add_property(property(name, value)?);
+    }
+    let mut lights = node("leds")?;
+    lights.add_property(property("compatible", text("gpio-leds"))?);
+    lights.add_child(light);
+    tree.root.add_child(chip);
+    tree.root.add_child(lights);
+    Ok(tree.to_dtb())
+}
+
 /// The overlay that makes `to` of `from`: a fragment for each node whose properties differ. Nodes that only one of
 /// them has, and values that refer to other nodes, are not covered; the test lays it over and compares.
 pub(crate) fn difference(overlay: &Overlay, from: &[u8], to: &[u8]) -> anyhow::Result<Vec<u8>> {

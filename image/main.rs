@@ -84,6 +84,9 @@ struct Qemu {
     /// Which board to be
     #[arg(long, value_enum, default_value = "virt")]
     machine: machine::Machine,
+    /// With a simulated activity light and button
+    #[arg(long)]
+    panel: bool,
     /// Kernel arguments added to those on the card
     #[arg(long)]
     append: Vec<String>,
@@ -98,9 +101,13 @@ fn main() -> ExitCode {
         Command::Run(arguments) => qemu::check_ports()
             .and_then(|()| build(&arguments.build))
             .and_then(|image| qemu::run(&image, arguments.fresh, arguments.until_ready)),
-        Command::Qemu(arguments) => {
-            qemu::replace_process(arguments.machine, &arguments.disk, &arguments.append, &arguments.options)
-        }
+        Command::Qemu(arguments) => qemu::replace_process(
+            arguments.machine,
+            arguments.panel,
+            &arguments.disk,
+            &arguments.append,
+            &arguments.options,
+        ),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

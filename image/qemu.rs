@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::machine::Machine;
-use crate::{plan, progress, rom};
+use crate::{dtb, host, plan, progress, rom};
 
 /// Ports of the host that lead into the emulated board, by what they are for.
 const FORWARDED: [(&str, u16); 3] = [("REST API", 14_265), ("gossip", 15_600), ("dashboard", 8_081)];
@@ -25,8 +25,8 @@ const CARD_BYTES: u64 = 4 << 30;
 /// Emulation is slow, and the host may be busy with something else.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
-/// The command that boots `card`, with more kernel arguments than those on it.
-fn command(machine: Machine, card: &Path, append: &[String]) -> anyhow::Result<Command> {
+/// The command that boots `card`, with more kernel arguments than those on it; `panel` adds simulated light and button.
+fn command(machine: Machine, panel: bool, card: &Path, append: &[String]) -> anyhow::Result<Command> {
     let started = rom::start(card, machine.section(), machine.device_tree())?;
     let folder = card.with_extension("rom");
     fs::create_dir_all(&folder)?;
@@ -44,22 +44,32 @@ fn command(machine: Machine, card: &Path, append: &[String]) -> anyhow::Result<C
         .arg(initrd)
         .args(["-append", &cmdline.collect::<Vec<_>>().join(" ")])
         .args(machine.options(card));
-    if let Some(tree) = started.device_tree {
-        let path = folder.join("device-tree");
-        fs::write(&path, machine.adapted(tree)?)?;
-        command.arg("-dtb").arg(path);
-    }
+    let path = folder.join("device-tree");
+    let tree = match (started.device_tree, panel) {
+        (Some(tree), false) => machine.adapted(tree)?,
+        (None, false) => return Ok(command),
+        (None, true) => {
+            let mut dump = Command::new(machine.qemu(false)?);
+            let dump = dump.args(machine.options(card)).args(["-nic", "none", "-machine"]);
+            host::run_quietly(dump.arg(format!("dumpdtb={}", path.display())))?;
+            dtb::with_panel(&fs::read(&path)?)?
+        }
+        (Some(_), true) => bail!("--panel: for the virt machine only"),
+    };
+    fs::write(&path, tree)?;
+    command.arg("-dtb").arg(path);
     Ok(command)
 }
 
 /// Becomes qemu: whoever started this program holds qemu's process.
 pub(crate) fn replace_process(
     machine: Machine,
+    panel: bool,
     card: &Path,
     append: &[String],
     options: &[String],
 ) -> anyhow::Result<()> {
-    let error = command(machine, card, append)?.args(options).exec();
+    let error = command(machine, panel, card, append)?.args(options).exec();
     Err(error).context("starting qemu")
 }
 
@@ -79,7 +89,7 @@ pub(crate) fn run(image: &Path, fresh: bool, until_ready: bool) -> anyhow::Resul
     let control = plan::folder()?.join("qemu.sock");
     let _ = fs::remove_file(&control);
     let forwards = FORWARDED.map(|(_, port)| format!(",hostfwd=tcp:127.0.0.1:{port}-:{port}")).concat();
-    let mut qemu = command(Machine::Virt, &card, &[])?
+    let mut qemu = command(Machine::Virt, false, &card, &[])?
         .arg("-netdev")
         .arg(format!("user,id=net{forwards}"))
         .args(["-device", "virtio-net-pci,netdev=net,romfile=", "-serial", "stdio"])

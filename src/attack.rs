@@ -135,3 +135,41 @@ pub fn try_one(name: &str, victim: i32, data: &Path) -> anyhow::Result<u8> {
         Err(error) => error.raw_os_error().and_then(|number| u8::try_from(number).ok()).unwrap_or(254),
     })
 }
+
+/// Looks at the simulated light for four seconds and says what it saw; then presses the simulated button as its
+/// owner would for a factory reset. Once.
+pub fn panel() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::thread::spawn(|| {
+            if let Err(error) = use_panel() {
+                tracing::error!(%error, "no panel");
+            }
+        });
+    });
+}
+
+fn use_panel() -> io::Result<()> {
+    let chips = fs::read_dir("/sys/devices/platform/gpio-sim")?.flatten().map(|entry| entry.path());
+    let chip =
+        chips.into_iter().find(|path| path.join("sim_gpio0").exists()).ok_or(io::ErrorKind::NotFound)?;
+    let pause = |ms| std::thread::sleep(std::time::Duration::from_millis(ms));
+    // The light's thread may be a turn behind the state.
+    pause(500);
+    let mut seen = Vec::new();
+    for _ in 0..400 {
+        seen.push(fs::read_to_string(chip.join("sim_gpio0/value"))?.trim() == "1");
+        pause(10);
+    }
+    let lit = seen.iter().filter(|on| **on).count() / 4;
+    let winks = seen.windows(2).filter(|pair| pair[0] && !pair[1]).count();
+    tracing::info!("light lit={lit} winks={winks}");
+    let press = |ms| {
+        fs::write(chip.join("sim_gpio1/pull"), "pull-down")?;
+        pause(ms);
+        fs::write(chip.join("sim_gpio1/pull"), "pull-up")
+    };
+    press(11_000)?;
+    pause(1_000);
+    press(300)
+}

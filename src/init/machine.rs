@@ -201,16 +201,20 @@ impl Machine {
         ));
     }
 
-    /// A button that is not there never speaks.
+    /// A button whose chip has no driver yet is looked for until devices stop showing up.
     fn start_button(&self) {
-        let Some(gpio) = &self.board.run.button else { return };
-        match line::Line::button(&gpio.chip, gpio.line) {
-            Ok(line) => {
-                let events = self.events.clone();
-                std::thread::spawn(move || line::listen(&line, &events));
+        let Some(gpio) = self.board.run.button.clone() else { return };
+        let events = self.events.clone();
+        std::thread::spawn(move || {
+            let until = Instant::now() + setup::LATE_DEVICES_WITHIN;
+            loop {
+                match line::Line::button(&gpio.chip, gpio.line) {
+                    Ok(line) => return line::listen(&line, &events),
+                    Err(error) if Instant::now() >= until => return tracing::debug!(%error, "no button"),
+                    Err(_) => std::thread::sleep(Duration::from_secs(1)),
+                }
             }
-            Err(error) => tracing::warn!(%error, "no button"),
-        }
+        });
     }
 
     fn start_time(&mut self) {
@@ -334,6 +338,9 @@ impl Machine {
     #[cfg(feature = "attack")]
     fn attack(&mut self) {
         let Some(pid) = self.node.as_ref().and_then(Service::pid) else { return };
+        if setup::has_argument("osmia.attack=panel") {
+            crate::attack::panel();
+        }
         if setup::has_argument("osmia.attack=stop") {
             let stopped = rustix::process::kill_process(pid, rustix::process::Signal::STOP);
             tracing::info!(?stopped, "node stopped for a test");

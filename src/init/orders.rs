@@ -1,9 +1,11 @@
 //! Orders to end: signals, Ctrl-Alt-Del, the power button.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -27,11 +29,22 @@ pub(super) fn listen(events: &Sender<Event>) {
         }
         Err(error) => tracing::error!(%error, "signals are not heard"),
     }
-    for device in input_devices() {
-        let events = events.clone();
-        std::thread::spawn(move || listen_button(&device, &events));
-    }
+    let events = events.clone();
+    std::thread::spawn(move || {
+        let mut heard = BTreeSet::new();
+        // Devices appear when their modules are loaded, or are plugged in.
+        loop {
+            for device in input_devices().into_iter().filter(|device| heard.insert(device.clone())) {
+                let events = events.clone();
+                std::thread::spawn(move || listen_button(&device, &events));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    });
 }
+
+/// How often new input devices are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 fn listen_signals(mut signals: Signals, events: &Sender<Event>) {
     for signal in signals.forever() {

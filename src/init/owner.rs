@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::setup::{BOOT, DATA};
+use crate::boot::slot::{self, Slot};
 use crate::config::{Config, preseed, text};
 use crate::files;
 use crate::firmware::mount;
@@ -64,13 +65,28 @@ pub(super) fn read(boot: Result<(), String>, data: bool) -> Found {
         }
     }
     if boot.is_ok() {
-        let struck = preseed_file(&mut found);
-        let result = result_text(&found);
-        if let Err(error) = write_back(&result, struck.as_deref()) {
+        let mut files = Vec::new();
+        files.extend(preseed_file(&mut found).map(|text| ("rpi-preseed.toml", text.into_bytes())));
+        files.extend(mended_autoboot(&mut found).map(|text| ("autoboot.txt", text.into_bytes())));
+        files.push(("SETUP-RESULT.txt", setup_result(&result_text(&found))));
+        if let Err(error) = write_back(&files) {
             tracing::warn!(%error, "boot partition not written");
         }
     }
     found
+}
+
+/// `autoboot.txt` anew when what stands there names no slot: the firmware then took one by itself.
+fn mended_autoboot(found: &mut Found) -> Option<String> {
+    let bytes = read_file("autoboot.txt").unwrap_or_default();
+    if slot::read_autoboot(&String::from_utf8_lossy(&bytes), false).is_some() {
+        return None;
+    }
+    found.notices.push("autoboot.txt was damaged and is mended".to_owned());
+    // Raspberry Pi documentation: > /proc/device-tree/chosen/bootloader/partition, big-endian
+    let partition = fs::read("/proc/device-tree/chosen/bootloader/partition").unwrap_or_default();
+    let slot = if partition == [0, 0, 0, 3] { Slot::B } else { Slot::A };
+    Some(slot::autoboot_text(slot))
 }
 
 fn keep(path: &Path, text: &str) {
@@ -160,18 +176,16 @@ pub fn setup_result(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn write_back(result: &str, preseed: Option<&str>) -> io::Result<()> {
-    let result = setup_result(result);
+/// Writes those files that differ, on a partition that is writable only meanwhile.
+fn write_back(files: &[(&str, Vec<u8>)]) -> io::Result<()> {
     let path = |name: &str| Path::new(BOOT).join(name);
-    let same = fs::read(path("SETUP-RESULT.txt")).is_ok_and(|before| before == result);
-    if same && preseed.is_none() {
+    let differs = |(name, content): &&(&str, Vec<u8>)| fs::read(path(name)).ok().as_ref() != Some(content);
+    let changed = files.iter().filter(differs).collect::<Vec<_>>();
+    if changed.is_empty() {
         return Ok(());
     }
     mount::boot_writable(BOOT.as_ref(), true)?;
-    let written = (|| {
-        overwrite(&path("SETUP-RESULT.txt"), &result)?;
-        preseed.map_or(Ok(()), |text| overwrite(&path("rpi-preseed.toml"), text.as_bytes()))
-    })();
+    let written = changed.into_iter().try_for_each(|(name, content)| overwrite(&path(name), content));
     mount::boot_writable(BOOT.as_ref(), false)?;
     written
 }
@@ -179,5 +193,7 @@ fn write_back(result: &str, preseed: Option<&str>) -> io::Result<()> {
 fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     file.write_all(content)?;
+    // The same as before, unless somebody damaged it.
+    file.set_len(content.len() as u64)?;
     file.sync_all()
 }

@@ -128,7 +128,7 @@ fn wait_for_disk(modules: &mut Modules) -> anyhow::Result<Disk> {
 }
 
 /// Network adapters and the like on slow buses get their modules for this long; then no module is loaded any more.
-const LATE_DEVICES_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const LATE_DEVICES_WITHIN: Duration = Duration::from_secs(60);
 
 fn late_devices(mut modules: Modules) {
     let until = Instant::now() + LATE_DEVICES_WITHIN;

@@ -36,6 +36,12 @@ impl Board {
         Self::start("virt", card, kernel_arguments, &network)
     }
 
+    /// Switches the `virt` board with a simulated light and button on.
+    pub(crate) fn boot_with_panel(card: &Card, kernel_arguments: &[&str]) -> Self {
+        let network = [format!("-device virtio-net-pci,netdev=tap,romfile=,mac={}", host::MAC)];
+        Self::start("virt --panel", card, kernel_arguments, &network)
+    }
+
     /// Switches a Raspberry Pi on, with a network adapter on USB.
     pub(crate) fn boot_pi(machine: &str, card: &Card) -> Self {
         let mut devices = vec![format!("-device usb-net,netdev=tap,mac={}", host::PI_MAC)];
@@ -77,7 +83,7 @@ impl Board {
         }
         let socket = |path: &PathBuf| format!("path={},server=on,wait=off", path.display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_mkimage"));
-        command.args(["qemu", "--machine", machine, "--disk"]).arg(&card.path);
+        command.args(["qemu", "--machine"]).args(machine.split(' ')).arg("--disk").arg(&card.path);
         for argument in kernel_arguments {
             command.args(["--append", argument]);
         }

@@ -107,6 +107,32 @@ impl Card {
         bytes
     }
 
+    /// Puts a file on the data partition, as somebody could in a computer with Linux.
+    pub(crate) fn write_data(&self, path: &str, content: &[u8]) {
+        let local = host::folder().join("content");
+        fs::write(&local, content).unwrap();
+        let partition =
+            format!("{}?offset={}", self.path.display(), self.partitions()[3].start * SECTOR_BYTES);
+        for order in [format!("rm {path}"), format!("write {} {path}", local.display())] {
+            host::run(Command::new("/usr/sbin/debugfs").args(["-w", "-R", &order, &partition]));
+        }
+    }
+
+    /// Overwrites the beginning of the data partition; gives what stands there now.
+    pub(crate) fn damage_data(&self) -> Vec<u8> {
+        let damage = vec![0xa5; 1 << 20];
+        let mut card = OpenOptions::new().write(true).open(&self.path).unwrap();
+        card.seek(SeekFrom::Start(self.partitions()[3].start * SECTOR_BYTES)).unwrap();
+        card.write_all(&damage).unwrap();
+        damage
+    }
+
+    /// Whether the data partition begins so.
+    pub(crate) fn data_is(&self, expected: &[u8]) -> bool {
+        let extent = Extent { sectors: expected.len() as u64 / SECTOR_BYTES, ..self.partitions()[3] };
+        self.read(extent) == expected
+    }
+
     /// The data file system was unmounted and has no mistake.
     pub(crate) fn check_data_is_clean(&self) {
         let data = host::folder().join("data.ext4");

@@ -11,6 +11,7 @@ mod artefact;
 mod board;
 mod card;
 mod client;
+mod faults;
 mod host;
 #[path = "../http.rs"]
 mod http;
@@ -45,7 +46,7 @@ fn main() {
 type Test = (&'static str, fn(&Card, &host::Lan));
 
 /// In this order on one card: each begins where the one before left the Tangle.
-const TESTS: [Test; 13] = [
+const TESTS: [Test; 16] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a killed node comes back", killed_node_comes_back),
     ("a pulled plug loses nothing acknowledged", pulled_plug_loses_nothing),
@@ -57,6 +58,9 @@ const TESTS: [Test; 13] = [
     ("a node that stands still leads to a reset", stopped_node_leads_to_a_reset),
     ("a disk that hangs leads to a reset", frozen_disk_leads_to_a_reset),
     ("a disk that turns read-only stops the node", read_only_disk_stops_the_node),
+    ("light and button work", light_and_button),
+    ("damage is told", faults::damage_is_told),
+    ("thirty power cuts during the first start", faults::power_cuts_during_the_first_start),
     ("a Raspberry Pi 3 boots from the card for all", raspberry_pi_3),
     ("a Raspberry Pi 4 boots from the same card", raspberry_pi_4),
 ];
@@ -76,6 +80,9 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     let table = scan::Ports { open: vec![80, 14_265], refused: vec![] };
     assert_eq!(scan::tcp(address.into()), table, "IPv4");
     assert_eq!(scan::tcp(lan.link_local_of_board()), table, "IPv6");
+    // So many that one address may have at once.
+    let open = scan::connections((address, 14_265).into(), 130);
+    assert!((80..=96).contains(&open), "{open} connections of one address");
     assert_eq!(scan::udp(address.into()), Vec::<u16>::new(), "IPv4, UDP");
     assert_eq!(scan::udp(lan.link_local_of_board()), Vec::<u16>::new(), "IPv6, UDP");
     println!("  node's memory: {} MiB", board.node_memory_mib());
@@ -286,6 +293,27 @@ fn read_only_disk_stops_the_node(_: &Card, lan: &host::Lan) {
     std::thread::sleep(std::time::Duration::from_secs(5));
     assert_eq!(client::status(address)["state"], "needs-owner");
     assert!(!board.has_ended());
+}
+
+/// A simulated panel: the light shows the healthy pattern; ten seconds and a short press are a factory reset, which
+/// leaves nothing of the network that the board founded.
+fn light_and_button(_: &Card, lan: &host::Lan) {
+    let card = Card::new(&card::build_attack_image(), "panel");
+    lan.forget();
+    {
+        let board = Board::boot_with_panel(&card, &["osmia.attack=panel"]);
+        board.console_says("coordinator key made");
+        board.console_says("light lit=9");
+        board.console_says("factory reset: everything on the data partition is deleted");
+        board.wait_for("the board to start again", || board.has_ended());
+        board.console_says("ending how=Forget");
+        let console = board.console();
+        let winks = console.split("winks=").nth(1).and_then(|text| text.chars().next()).unwrap();
+        assert!(('1'..='3').contains(&winks), "{winks} winks in four seconds");
+    }
+    let board = Board::boot_with_panel(&card, &[]);
+    board.console_says("coordinator key made");
+    board.console_says("milestone confirmed index=1 ");
 }
 
 /// The image for all Raspberry Pis on the emulated Pi 3: grown, an address, the time from the network, clients, and

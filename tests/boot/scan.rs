@@ -84,6 +84,15 @@ fn collect(waiting: &mut VecDeque<Attempt>, ports: &mut Ports) {
     });
 }
 
+/// Opens connections to one port at once and holds them; gives how many succeeded.
+pub(crate) fn connections(address: std::net::SocketAddr, count: usize) -> usize {
+    let open = || std::thread::spawn(move || std::net::TcpStream::connect_timeout(&address, PATIENCE).ok());
+    let attempts = (0..count).map(|_| open()).collect::<Vec<_>>();
+    // Held until the last has been tried.
+    let held = attempts.into_iter().map(|attempt| attempt.join().unwrap()).collect::<Vec<_>>();
+    held.iter().flatten().count()
+}
+
 /// Datagrams under way at once; also the number of file descriptors needed.
 const BATCH: usize = 4_000;
 

@@ -6,12 +6,12 @@ pub mod rule;
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_bindings::nftables::{Chained, Nfgenmsg};
+use netlink_bindings::nftables::{Chained, Nfgenmsg, SetFlags};
 use netlink_socket2::NetlinkSocket;
 
 use crate::firmware::netlink::{During, NetError, Result};
 use readback::read_back;
-use rule::{FAMILY_IPV4, FAMILY_IPV6, Match, Rule, Verdict, ct_state};
+use rule::{FAMILY_IPV4, FAMILY_IPV6, Match, PerSource, Rule, Verdict, ct_state};
 
 /// The table this program owns; nothing else may write to it.
 pub const TABLE: &CStr = c"osmia";
@@ -37,6 +37,17 @@ const ICMPV6_LIMITED_TYPES: [u8; 5] = [1, 2, 3, 4, 128];
 /// router-advert, neighbour-solicit, neighbour-advert: never limited, or IPv6 stops.
 const ICMPV6_NEIGHBOUR_TYPES: [u8; 3] = [134, 135, 136];
 const ICMP_LIMIT: Match = Match::RateLimit { per_second: 20, burst: 20 };
+
+/// What one address may do with the opened TCP ports: a proxy in front of the node stays below that.
+const PER_SOURCE: [PerSource; 2] =
+    [PerSource::Rate { per_second: 100, burst: 200 }, PerSource::Connections(96)];
+/// Addresses remembered for that, of each IP version: 65,536 elements of some 100 bytes.
+const SOURCES: u32 = 1 << 16;
+/// An address that is silent for this long is forgotten, in milliseconds.
+const FORGET_SOURCE_MS: u64 = 60_000;
+/// `nft`'s numbers of the types of a set's key.
+const TYPE_IPV4: u32 = 7;
+const TYPE_IPV6: u32 = 8;
 
 /// Transport protocol of an opened port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +175,25 @@ fn icmp(family: u8, protocol: u8, kind: u8, limited: bool) -> Rule {
 }
 
 fn port_rules(allow: AllowRule) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if allow.protocol == Protocol::Tcp {
+        for (family, limit) in
+            [FAMILY_IPV4, FAMILY_IPV6].into_iter().flat_map(|family| PER_SOURCE.map(|limit| (family, limit)))
+        {
+            rules.push(Rule::drop(vec![
+                Match::Family(family),
+                Match::Protocol(allow.protocol.number()),
+                Match::DestinationPort(allow.port),
+                Match::ConnectionState(ct_state::NEW),
+                Match::OverLimit(family, limit),
+            ]));
+        }
+    }
+    rules.extend(accepting(allow));
+    rules
+}
+
+fn accepting(allow: AllowRule) -> Vec<Rule> {
     let open = |mut matches: Vec<Match>| {
         matches.push(Match::Protocol(allow.protocol.number()));
         matches.push(Match::DestinationPort(allow.port));
@@ -203,8 +233,13 @@ fn replace_table(batch: &mut Chained<'_>, rules: &[Rule]) {
     add_table(batch);
     // netlink-socket2 0.3.5 reports success without reading any ack when a
     // batch has a multiple of 64 messages: begin + end + 3 tables + chains + rules.
-    if (5 + CHAINS.len() + rules.len()).is_multiple_of(64) {
+    let sets = 2 * PER_SOURCE.len();
+    if (5 + sets + CHAINS.len() + rules.len()).is_multiple_of(64) {
         add_table(batch);
+    }
+    for limit in PER_SOURCE {
+        add_set(batch, limit, FAMILY_IPV4);
+        add_set(batch, limit, FAMILY_IPV6);
     }
     for chain in &CHAINS {
         add_chain(batch, chain);
@@ -216,6 +251,21 @@ fn replace_table(batch: &mut Chained<'_>, rules: &[Rule]) {
 
 fn add_table(batch: &mut Chained<'_>) {
     batch.request().set_create().op_newtable_do(&header(NFPROTO_INET, 0)).encode().push_name(TABLE);
+}
+
+/// A set that rules add addresses to. What counts connections forgets an address with its last one by itself.
+fn add_set(batch: &mut Chained<'_>, limit: PerSource, family: u8) {
+    let (name, id) = limit.set(family);
+    let (kind, length) = if family == FAMILY_IPV4 { (TYPE_IPV4, 4) } else { (TYPE_IPV6, 16) };
+    let forgets = matches!(limit, PerSource::Rate { .. });
+    let flags = SetFlags::Eval as u32 | if forgets { SetFlags::Timeout as u32 } else { 0 };
+    let header = header(NFPROTO_INET, 0);
+    let mut request = batch.request().set_create().op_newset_do(&header);
+    let set = request.encode().push_table(TABLE).push_name(name).push_flags(flags);
+    let set = set.push_key_type(kind).push_key_len(length).push_id(id);
+    // The crate writes the number as the host does, the kernel reads it big-endian.
+    let set = if forgets { set.push_timeout(FORGET_SOURCE_MS.to_be()) } else { set };
+    set.nested_desc().push_size(SOURCES);
 }
 
 fn add_chain(batch: &mut Chained<'_>, chain: &BaseChain) {

@@ -1,7 +1,7 @@
 //! Reads the table back from the kernel. Anything that this program does not
 //! write becomes [`Match::Unknown`], so a comparison with the plan fails closed.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::net::IpAddr;
 
 use netlink_bindings::nftables::{
@@ -12,7 +12,9 @@ use netlink_bindings::nftables::{
 use netlink_bindings::utils::{ErrorContext, find_attr, parse_be_u32, parse_be_u64};
 use netlink_socket2::NetlinkSocket;
 
-use super::rule::{Match, Rule, Verdict, limit_attr};
+use super::rule::{
+    FAMILY_IPV4, FAMILY_IPV6, Match, PerSource, Rule, Verdict, connlimit_attr, dynset_attr, limit_attr,
+};
 use super::{NFPROTO_INET, TABLE, header};
 use crate::firmware::netlink::{During, Result};
 
@@ -127,8 +129,16 @@ impl Decoder {
     fn expression(&mut self, expression: &IterableExprAttrs<'_>) -> Decoded<()> {
         // `get_data` fails for an expression the crate does not know, like `limit`.
         let Ok(data) = expression.get_data() else {
-            let condition = decode_limit(expression)?;
-            self.matches.push(condition);
+            let name = expression.get_name()?;
+            let data = find_attr(expression.get_buf(), limit_attr::EXPR_DATA).unwrap_or_default();
+            let condition = match name.to_bytes() {
+                b"limit" => decode_limit(data, false)
+                    .map(|(per_second, burst)| Match::RateLimit { per_second, burst }),
+                b"dynset" if self.loaded == Loaded::Source => decode_over_limit(data),
+                _ => None,
+            };
+            self.matches
+                .push(condition.unwrap_or_else(|| Match::Unknown(name.to_string_lossy().into_owned())));
             return Ok(());
         };
         match data {
@@ -244,19 +254,35 @@ fn loaded_payload((base, offset, length): (u32, u32, u32)) -> Loaded {
     }
 }
 
-fn decode_limit(expression: &IterableExprAttrs<'_>) -> Decoded<Match> {
-    let name = expression.get_name()?;
-    let data = find_attr(expression.get_buf(), limit_attr::EXPR_DATA).unwrap_or_default();
+/// Rate a second and burst of a `limit` expression.
+fn decode_limit(data: &[u8], over: bool) -> Option<(u64, u32)> {
     let be32 = |kind| find_attr(data, kind).and_then(parse_be_u32);
     let be64 = |kind| find_attr(data, kind).and_then(parse_be_u64);
-    let plain = name == c"limit"
-        && be64(limit_attr::UNIT) == Some(1)
+    let plain = be64(limit_attr::UNIT) == Some(1)
         && be32(limit_attr::TYPE) == Some(0)
-        && be32(limit_attr::FLAGS).unwrap_or(0) == 0;
-    Ok(match (plain, be64(limit_attr::RATE), be32(limit_attr::BURST)) {
-        (true, Some(per_second), Some(burst)) => Match::RateLimit { per_second, burst },
-        _ => Match::Unknown(name.to_string_lossy().into_owned()),
-    })
+        && be32(limit_attr::FLAGS).unwrap_or(0) == u32::from(over);
+    plain.then_some((be64(limit_attr::RATE)?, be32(limit_attr::BURST)?))
+}
+
+/// A limit of each source's own; which IP version it is for, the set tells.
+fn decode_over_limit(data: &[u8]) -> Option<Match> {
+    let expression = find_attr(data, dynset_attr::EXPR)?;
+    let own = find_attr(expression, limit_attr::EXPR_DATA)?;
+    let name = |data, kind| find_attr(data, kind).and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
+    let be32 = |data, kind| find_attr(data, kind).and_then(parse_be_u32);
+    let per_source = match name(expression, dynset_attr::EXPR_NAME)?.to_bytes() {
+        b"limit" => {
+            decode_limit(own, true).map(|(per_second, burst)| PerSource::Rate { per_second, burst })?
+        }
+        b"connlimit" if be32(own, connlimit_attr::FLAGS) == Some(1) => {
+            PerSource::Connections(be32(own, connlimit_attr::COUNT)?)
+        }
+        _ => return None,
+    };
+    let set = name(data, dynset_attr::SET_NAME)?;
+    let family = [FAMILY_IPV4, FAMILY_IPV6].into_iter().find(|family| per_source.set(*family).0 == set)?;
+    let adds = be32(data, dynset_attr::OP) == Some(0);
+    adds.then_some(Match::OverLimit(family, per_source))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

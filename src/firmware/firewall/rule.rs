@@ -2,6 +2,7 @@
 //! Decoding is in `readback.rs`; both use [`Match`], so that what was loaded
 //! can be compared with `==` to what was asked for.
 
+use std::ffi::CStr;
 use std::net::IpAddr;
 
 use netlink_bindings::nftables::{
@@ -43,6 +44,56 @@ pub mod limit_attr {
     pub const FLAGS: u16 = 5;
 }
 
+/// Attribute numbers of the `connlimit` expression (`enum nft_connlimit_attributes`).
+pub mod connlimit_attr {
+    /// `NFTA_CONNLIMIT_COUNT`, be32.
+    pub const COUNT: u16 = 1;
+    /// `NFTA_CONNLIMIT_FLAGS`, be32: 1 inverts.
+    pub const FLAGS: u16 = 2;
+}
+
+/// Attribute numbers of the `dynset` expression (`enum nft_dynset_attributes`).
+pub mod dynset_attr {
+    /// `NFTA_DYNSET_SET_NAME`, text.
+    pub const SET_NAME: u16 = 1;
+    /// `NFTA_DYNSET_SET_ID`, be32: of a set made in the same batch.
+    pub const SET_ID: u16 = 2;
+    /// `NFTA_DYNSET_OP`, be32: 0 adds.
+    pub const OP: u16 = 3;
+    /// `NFTA_DYNSET_SREG_KEY`, be32.
+    pub const SREG_KEY: u16 = 4;
+    /// `NFTA_DYNSET_EXPR`: an expression that each element has of its own.
+    pub const EXPR: u16 = 7;
+    /// `NFTA_EXPR_NAME`, text.
+    pub const EXPR_NAME: u16 = 1;
+}
+
+/// What is counted for each source address, in a set of its own for each IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PerSource {
+    /// New connections: more than so many a second, after so many at once.
+    Rate {
+        /// Connections a second.
+        per_second: u64,
+        /// Connections at once.
+        burst: u32,
+    },
+    /// Connections that are open: more than so many.
+    Connections(u32),
+}
+
+impl PerSource {
+    /// Name of the set, and its number within a batch.
+    pub fn set(self, family: u8) -> (&'static CStr, u32) {
+        match (self, family == FAMILY_IPV4) {
+            (Self::Rate { .. }, true) => (c"rate4", 1),
+            (Self::Rate { .. }, false) => (c"rate6", 2),
+            (Self::Connections(_), true) => (c"open4", 3),
+            (Self::Connections(_), false) => (c"open6", 4),
+        }
+    }
+}
+
 /// One condition of a rule. All conditions of a rule must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Match {
@@ -67,6 +118,8 @@ pub enum Match {
         /// Packets at once.
         burst: u32,
     },
+    /// The source address, of this IP version, is over a limit of its own.
+    OverLimit(u8, PerSource),
     /// Only from read-back: an expression this program never writes.
     Unknown(String),
 }
@@ -180,7 +233,15 @@ impl ExpressionWriter {
                 self.mask(&bits.to_ne_bytes(), 4);
                 self.compare(CmpOps::Neq, &[0; 4]);
             }
-            Match::RateLimit { per_second, burst } => self.limit(*per_second, *burst),
+            Match::RateLimit { per_second, burst } => {
+                let element = &mut self.element().push_name(c"limit");
+                limit(element.as_vec_mut(), limit_attr::EXPR_DATA, *per_second, *burst, false);
+            }
+            Match::OverLimit(family, limit) => {
+                let (offset, length) = if *family == FAMILY_IPV4 { (12, 4) } else { (8, 16) };
+                self.load_payload(PayloadBase::NetworkHeader, offset, length);
+                self.over_limit(limit.set(*family), *limit);
+            }
             Match::Unknown(_) => {}
         }
     }
@@ -221,20 +282,35 @@ impl ExpressionWriter {
             .push_value(value);
     }
 
-    fn limit(&mut self, per_second: u64, burst: u32) {
-        let mut element = self.element().push_name(c"limit");
+    /// Adds the address in the register to a set; goes on only when the limit of its own is passed.
+    fn over_limit(&mut self, (name, id): (&CStr, u32), per_source: PerSource) {
+        let mut element = self.element().push_name(c"dynset");
         let buffer = element.as_vec_mut();
         let data = push_nested_header(buffer, limit_attr::EXPR_DATA);
-        push_header(buffer, limit_attr::RATE, 8);
-        buffer.extend(per_second.to_be_bytes());
-        push_header(buffer, limit_attr::UNIT, 8);
-        buffer.extend(1_u64.to_be_bytes());
-        push_header(buffer, limit_attr::BURST, 4);
-        buffer.extend(burst.to_be_bytes());
-        push_header(buffer, limit_attr::TYPE, 4);
-        buffer.extend(0_u32.to_be_bytes());
-        push_header(buffer, limit_attr::FLAGS, 4);
-        buffer.extend(0_u32.to_be_bytes());
+        text(buffer, dynset_attr::SET_NAME, name);
+        for (attribute, value) in
+            [(dynset_attr::SET_ID, id), (dynset_attr::OP, 0), (dynset_attr::SREG_KEY, REGISTER)]
+        {
+            push_header(buffer, attribute, 4);
+            buffer.extend(value.to_be_bytes());
+        }
+        let own = push_nested_header(buffer, dynset_attr::EXPR);
+        match per_source {
+            PerSource::Rate { per_second, burst } => {
+                text(buffer, dynset_attr::EXPR_NAME, c"limit");
+                limit(buffer, limit_attr::EXPR_DATA, per_second, burst, true);
+            }
+            PerSource::Connections(count) => {
+                text(buffer, dynset_attr::EXPR_NAME, c"connlimit");
+                let data = push_nested_header(buffer, limit_attr::EXPR_DATA);
+                for (attribute, value) in [(connlimit_attr::COUNT, count), (connlimit_attr::FLAGS, 1)] {
+                    push_header(buffer, attribute, 4);
+                    buffer.extend(value.to_be_bytes());
+                }
+                finalize_nested_header(buffer, data);
+            }
+        }
+        finalize_nested_header(buffer, own);
         finalize_nested_header(buffer, data);
     }
 
@@ -250,4 +326,28 @@ impl ExpressionWriter {
             .nested_verdict()
             .push_code(verdict.code());
     }
+}
+
+/// A text attribute: ended by a zero byte, filled up to four.
+fn text(buffer: &mut Vec<u8>, attribute: u16, text: &CStr) {
+    let bytes = text.to_bytes_with_nul();
+    push_header(buffer, attribute, u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+    buffer.extend_from_slice(bytes);
+    buffer.resize(buffer.len().next_multiple_of(4), 0);
+}
+
+/// Data of a `limit` expression; `over` holds beyond the limit instead of within it.
+fn limit(buffer: &mut Vec<u8>, attribute: u16, per_second: u64, burst: u32, over: bool) {
+    let data = push_nested_header(buffer, attribute);
+    push_header(buffer, limit_attr::RATE, 8);
+    buffer.extend(per_second.to_be_bytes());
+    push_header(buffer, limit_attr::UNIT, 8);
+    buffer.extend(1_u64.to_be_bytes());
+    for (attribute, value) in
+        [(limit_attr::BURST, burst), (limit_attr::TYPE, 0), (limit_attr::FLAGS, u32::from(over))]
+    {
+        push_header(buffer, attribute, 4);
+        buffer.extend(value.to_be_bytes());
+    }
+    finalize_nested_header(buffer, data);
 }

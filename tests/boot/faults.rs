@@ -1,0 +1,79 @@
+//! What can go wrong with a card: each ends in a running board that says so plainly.
+
+use std::time::{Duration, Instant};
+
+use crate::board::Board;
+use crate::card::{self, Card};
+use crate::{client, host};
+
+/// Power cuts spread over a first start.
+const CUTS: u32 = 30;
+
+/// The plug is pulled at thirty moments of a first start, from the first moment of growing to the first milestones;
+/// the next start of each card serves the API. qemu is killed: what the board had flushed is on the card, and of the
+/// rest what qemu had taken already, so this is the milder kind of cut, without writes out of order.
+pub(crate) fn power_cuts_during_the_first_start(_: &Card, _: &host::Lan) {
+    let image = card::build_image();
+    let whole = {
+        let started = Instant::now();
+        let board = Board::boot(&Card::new(&image, "cut"), &[]);
+        board.wait_healthy();
+        started.elapsed()
+    };
+    for cut in 0..CUTS {
+        let card = Card::new(&image, "cut");
+        let board = Board::boot(&card, &[]);
+        std::thread::sleep(whole * (cut + 1) / CUTS);
+        board.pull_plug();
+        let board = Board::boot(&card, &[]);
+        board.wait_healthy();
+        assert!(client::try_confirmed(board.api()).is_some_and(|index| index >= 1), "cut {cut}");
+    }
+}
+
+/// Waits until the status page says `why`, in this state.
+fn page_says(board: &Board, lan: &host::Lan, state: &str, why: &str) {
+    let address = lan.lease_of_board(board);
+    board.wait_for(&format!("the page to say {why:?}"), || {
+        client::try_status(address).is_some_and(|status| {
+            status["state"] == state
+                && (status["why"].to_string() + &status["notices"].to_string()).contains(why)
+        })
+    });
+}
+
+/// autoboot.txt, the node's identity, the data partition: each damaged, each told.
+pub(crate) fn damage_is_told(_: &Card, lan: &host::Lan) {
+    let card = Card::new(&card::build_image(), "damaged");
+    {
+        let board = Board::boot(&card, &[]);
+        board.wait_healthy();
+        board.press_power_button();
+        board.wait_for("the board to switch itself off", || board.has_ended());
+    }
+    lan.forget();
+    let whole = card.read_boot("autoboot.txt");
+    card.write_boot("autoboot.txt", &vec![0xff; whole.len()]);
+    {
+        let board = Board::boot(&card, &[]);
+        page_says(&board, lan, "healthy", "autoboot.txt was damaged");
+        board.pull_plug();
+    }
+    assert_eq!(card.read_boot("autoboot.txt"), whole, "not mended");
+    lan.forget();
+    card.write_data("/node/identity/coordinator.key", b"damaged");
+    {
+        let board = Board::boot(&card, &[]);
+        page_says(&board, lan, "failing", "identity");
+        board.pull_plug();
+    }
+    lan.forget();
+    let damaged = card.damage_data();
+    {
+        let board = Board::boot(&card, &[]);
+        page_says(&board, lan, "needs-owner", "data partition cannot be used");
+        std::thread::sleep(Duration::from_secs(2));
+        board.pull_plug();
+    }
+    assert!(card.data_is(&damaged), "something was written to a partition that cannot be read");
+}
