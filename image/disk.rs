@@ -78,8 +78,22 @@ fn slot(plan: &Plan, kernel: &Kernel, initrd: &[u8]) -> anyhow::Result<Files> {
             slot.push((format!("overlays/{}", overlay.name), difference));
         }
     }
+    slot.push(("LICENCE.osmia.txt".to_owned(), include_bytes!("../LICENSE").to_vec()));
+    slot.push(("SOURCES.txt".to_owned(), sources(plan).into_bytes()));
     slot.extend(kernel.files.iter().filter(|(name, _)| name.starts_with("LICENCE.")).map(owned));
     Ok(slot)
+}
+
+/// Where the sources of what others made are to be had.
+fn sources(plan: &Plan) -> String {
+    let mut text = "What is on this card besides Osmia comes from these packages of Debian, whose sources are at\r\n\
+         https://snapshot.debian.org/. The files start*.elf, fixup*.dat and bootcode.bin may be used with a\r\n\
+         Raspberry Pi only (LICENCE.raspi-firmware.txt).\r\n\r\n"
+        .to_owned();
+    for package in plan.packages() {
+        text.push_str(&format!("{} {}\r\n", package.sha256, package.path));
+    }
+    text
 }
 
 fn owned((name, content): (&String, &Vec<u8>)) -> (String, Vec<u8>) {

@@ -41,7 +41,37 @@ pub(crate) fn format(bytes: u64, label: &str, files: &[(&str, &[u8])]) -> anyhow
         file_system.root_dir().create_file(name)?.write_all(content).with_context(|| (*name).to_owned())?;
     }
     file_system.unmount()?;
-    Ok(image.into_inner())
+    let mut bytes = image.into_inner();
+    mend_folders(&mut bytes);
+    Ok(bytes)
+}
+
+const ENTRY: usize = 32;
+const LONG_NAME: u8 = 0x0f;
+
+/// fatfs 0.3.6 puts long names before a folder's entries for itself and its parent, which must be the first two and
+/// have none (Microsoft FAT specification, section 6.5): they are moved up. Folders here fit into one sector.
+fn mend_folders(image: &mut [u8]) {
+    for sector in image.chunks_exact_mut(512) {
+        let entry = |number: usize| &sector[number * ENTRY..(number + 1) * ENTRY];
+        let dots = entry(1).starts_with(b".          ") && entry(3).starts_with(b"..         ");
+        if dots && entry(0)[11] == LONG_NAME && entry(2)[11] == LONG_NAME {
+            let mended = [entry(1), entry(3), &sector[4 * ENTRY..]].concat();
+            sector[..mended.len()].copy_from_slice(&mended);
+            sector[mended.len()..].fill(0);
+        }
+    }
+}
+
+/// Bytes from a partition's beginning to the end of its tables and root folder: what must be written even where it
+/// is zero.
+pub(crate) fn table_bytes(partition: &[u8]) -> usize {
+    let number = |at: usize, bytes: usize| {
+        partition[at..at + bytes].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let (sector, cluster) = (number(11, 2), number(13, 1));
+    let (reserved, tables, table) = (number(14, 2), number(16, 1), number(36, 4));
+    (reserved + tables * table + cluster) * sector
 }
 
 /// A file of a FAT partition's root.

@@ -62,6 +62,9 @@ fn compile(attack: bool) -> anyhow::Result<()> {
         .arg(format!("target.{TARGET}.rustflags={flags:?}"))
         .arg("--target-dir")
         .arg(target_folder()?)
+        // Would replace the flags that make the binary static and free of paths.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .stdin(Stdio::null());
     if attack {
         command.args(["--features", "attack"]);

@@ -56,6 +56,9 @@ struct Build {
     /// Also write all that is published: compressed image, block map, Imager entry, checksums
     #[arg(long)]
     compress: bool,
+    /// Where the compressed image will be published, for the Imager's entry; this machine's own file without
+    #[arg(long)]
+    url_base: Option<String>,
     /// With a firmware that attacks itself from inside, for tests
     #[arg(long, hide = true)]
     attack: bool,
@@ -136,7 +139,7 @@ fn build(arguments: &Build) -> anyhow::Result<PathBuf> {
     disk::write(&plan, &kernel, &initrd, &out).with_context(|| format!("writing {}", out.display()))?;
     if arguments.compress {
         let packed = disk::compress(&out)?;
-        for path in release::write(&plan, &out, &packed)? {
+        for path in release::write(&plan, &out, &packed, arguments.url_base.as_deref())? {
             progress::say(&format!("  {}", path.display()));
         }
     }

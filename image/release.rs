@@ -1,14 +1,16 @@
 //! What is published beside an image: block map, repository entry for the Raspberry Pi Imager, checksums.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use osmia::board::layout::{Extent, Layout, SECTOR_BYTES};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::fetch;
 use crate::plan::Plan;
+use crate::{fat, fetch};
 
 /// Block size of the block map.
 const BLOCK_BYTES: usize = 4_096;
@@ -23,15 +25,23 @@ const TAGS: [(&str, &str); 4] =
 
 /// Writes `….bmap`, `….json` (Raspberry Pi boards only) and `….SHA256SUMS` beside image and compressed image; gives
 /// their paths.
-pub(crate) fn write(plan: &Plan, image: &Path, packed: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn write(
+    plan: &Plan,
+    image: &Path,
+    packed: &Path,
+    url_base: Option<&str>,
+) -> anyhow::Result<Vec<PathBuf>> {
     let bytes = fs::read(image)?;
     let map = image.with_extension("img.bmap");
-    fs::write(&map, block_map(&bytes))?;
+    fs::write(&map, block_map(&bytes, &must_be_written(plan, &bytes)))?;
     let mut files = vec![image.to_path_buf(), packed.to_path_buf(), map];
     let tags = tags(plan);
     if !tags.is_empty() {
         let list = image.with_extension("img.json");
-        fs::write(&list, serde_json::to_string_pretty(&repository(plan, &bytes, packed, &tags)?)? + "\n")?;
+        fs::write(
+            &list,
+            serde_json::to_string_pretty(&repository(plan, &bytes, packed, &tags, url_base)?)? + "\n",
+        )?;
         files.push(list);
     }
     let sums = image.with_extension("img.SHA256SUMS");
@@ -57,8 +67,19 @@ fn tags(plan: &Plan) -> Vec<&'static str> {
 }
 
 /// A repository of one entry (rpi-imager, `doc/json-schema/os-list-schema.json`): for `rpi-imager --repo FILE`.
-fn repository(plan: &Plan, image: &[u8], packed: &Path, tags: &[&str]) -> anyhow::Result<serde_json::Value> {
-    let packed_path = fs::canonicalize(packed)?;
+fn repository(
+    plan: &Plan,
+    image: &[u8],
+    packed: &Path,
+    tags: &[&str],
+    url_base: Option<&str>,
+) -> anyhow::Result<serde_json::Value> {
+    let file = packed.file_name().unwrap_or_default().to_string_lossy();
+    let url = match url_base {
+        Some(base) => format!("{}/{file}", base.trim_end_matches('/')),
+        // For this machine alone.
+        None => format!("file://{}", fs::canonicalize(packed)?.display()),
+    };
     let name = match plan.boards.as_slice() {
         [board] => board.description.clone(),
         _ => "all Raspberry Pi boards".to_owned(),
@@ -72,7 +93,7 @@ fn repository(plan: &Plan, image: &[u8], packed: &Path, tags: &[&str]) -> anyhow
             "name": format!("Osmia {} ({name})", env!("CARGO_PKG_VERSION")),
             "description": "IOTA Tangle node for private networks (Stardust)",
             "icon": ICON,
-            "url": format!("file://{}", packed_path.display()),
+            "url": url,
             "extract_size": image.len(),
             "extract_sha256": hex(&Sha256::digest(image)),
             "image_download_size": fs::metadata(packed)?.len(),
@@ -98,10 +119,28 @@ fn date(unix: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// A block map, version 2.0 (bmaptool): which ranges of blocks hold anything, with their checksums; the file's own
+/// Ranges of bytes whose zeros mean something: partition table, tables and files of the FAT partitions, the whole data
+/// partition. A card that is not blank keeps its old content elsewhere.
+fn must_be_written(plan: &Plan, image: &[u8]) -> Vec<Range<usize>> {
+    let layout = Layout::new(plan.image());
+    let byte = |sector: u64| usize::try_from(sector * SECTOR_BYTES).unwrap_or(usize::MAX);
+    let fat = |extent: Extent| {
+        let partition = &image[byte(extent.start)..byte(extent.end())];
+        let used = partition.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        byte(extent.start)..byte(extent.start) + used.max(fat::table_bytes(partition))
+    };
+    let data = byte(layout.data.start)..byte(layout.data.end());
+    vec![0..BLOCK_BYTES, fat(layout.boot), fat(layout.slots[0]), fat(layout.slots[1]), data]
+}
+
+/// A block map, version 2.0 (bmaptool): which ranges of blocks are to be written, with their checksums; the file's own
 /// checksum is that of itself with zeros in its place.
-fn block_map(image: &[u8]) -> String {
-    let blocks = image.chunks(BLOCK_BYTES).map(|block| block.iter().any(|byte| *byte != 0));
+fn block_map(image: &[u8], needed: &[Range<usize>]) -> String {
+    let blocks = (0..image.len().div_ceil(BLOCK_BYTES)).map(|block| {
+        let (start, end) = (block * BLOCK_BYTES, ((block + 1) * BLOCK_BYTES).min(image.len()));
+        needed.iter().any(|range| range.start < end && start < range.end)
+            || image[start..end].iter().any(|byte| *byte != 0)
+    });
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for (index, _) in blocks.enumerate().filter(|(_, mapped)| *mapped) {
         match ranges.last_mut() {
@@ -159,7 +198,7 @@ mod tests {
     fn a_block_map_names_what_is_not_zero() {
         let mut image = vec![0; 5 * BLOCK_BYTES + 100];
         (image[0], image[BLOCK_BYTES], image[5 * BLOCK_BYTES + 99]) = (1, 2, 3);
-        let map = block_map(&image);
+        let map = block_map(&image, &[]);
         let sum = |bytes: &[u8]| hex(&Sha256::digest(bytes));
         let first = sum(&image[..2 * BLOCK_BYTES]);
         let last = sum(&image[5 * BLOCK_BYTES..]);
@@ -168,5 +207,7 @@ mod tests {
         assert!(map.contains("<BlocksCount> 6 <") && map.contains("<MappedBlocksCount> 3 <"), "{map}");
         let own = map.split("<BmapFileChecksum> ").nth(1).unwrap().split(' ').next().unwrap();
         assert_eq!(sum(map.replace(own, &"0".repeat(64)).as_bytes()), own);
+        let needed = 2 * BLOCK_BYTES + 7..3 * BLOCK_BYTES + 1;
+        assert!(block_map(&image, &[needed]).contains("> 0-3 <"));
     }
 }

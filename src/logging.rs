@@ -5,7 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -24,15 +25,48 @@ pub fn start() {
     let _ = tracing::subscriber::set_global_default(lines);
 }
 
-/// From now on, lines are also kept in `path` (see [`Kept`]); of several calls only the first counts.
+/// For PID 1: from now on, lines are also kept in `path` (see [`Kept`]), and the console gets them from a thread of its
+/// own: a serial line that is slow, or stopped from outside, must not stop PID 1. Of several calls only the first
+/// counts.
 ///
 /// # Errors
 /// The file cannot be made.
 pub fn keep_in(path: &Path) -> io::Result<()> {
     let kept = Kept::create(path)?;
     let _ = KEPT.set(Mutex::new(kept));
+    let (sender, lines) = mpsc::sync_channel::<Line>(WAITING_LINES);
+    if CONSOLE.set(sender).is_ok() {
+        std::thread::spawn(move || {
+            for line in lines {
+                match line {
+                    Line::Text(text) => drop(io::stderr().write_all(&text)),
+                    Line::Flush(done) => drop(done.send(())),
+                }
+            }
+        });
+    }
     Ok(())
 }
+
+/// Waits until the console has everything, for at most two seconds.
+pub fn flush() {
+    let Some(console) = CONSOLE.get() else { return };
+    let (done, wait) = mpsc::channel();
+    if console.try_send(Line::Flush(done)).is_ok() {
+        let _ = wait.recv_timeout(Duration::from_secs(2));
+    }
+}
+
+/// What the console's thread is given.
+enum Line {
+    Text(Vec<u8>),
+    Flush(mpsc::Sender<()>),
+}
+
+/// Lines that may wait for the console; further ones are in the kept file only.
+const WAITING_LINES: usize = 512;
+
+static CONSOLE: OnceLock<mpsc::SyncSender<Line>> = OnceLock::new();
 
 /// Puts a line that another process wrote among this process's own.
 pub fn pass_on(line: &str) {
@@ -90,7 +124,11 @@ impl Write for Outputs {
             // Memory may be short: the console still says it.
             let _ = kept.add(text);
         }
-        io::stderr().write_all(text)?;
+        match CONSOLE.get() {
+            // Full: the line is in the file.
+            Some(console) => drop(console.try_send(Line::Text(text.to_vec()))),
+            None => io::stderr().write_all(text)?,
+        }
         Ok(text.len())
     }
 

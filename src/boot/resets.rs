@@ -46,9 +46,10 @@ impl Resets {
     }
 
     /// Whether there were three within the last hour: starting the node again would end in the next one. Gives
-    /// the reason of the newest. A clock that went backwards makes no reset look older.
+    /// the reason of the newest. A clock that went back by less than that makes no reset look older.
     pub fn storm(&self, now: u64) -> Option<&str> {
-        let recent = self.list.iter().filter(|(seconds, _)| seconds + STORM_S > now).count();
+        let age = |seconds: u64| now.abs_diff(seconds);
+        let recent = self.list.iter().filter(|(seconds, _)| age(*seconds) < STORM_S).count();
         self.list.last().filter(|_| recent >= STORM).map(|(_, reason)| reason.as_str())
     }
 }

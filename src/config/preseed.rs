@@ -14,7 +14,7 @@ pub struct Preseed {
     pub host_name: Option<String>,
     /// What the owner should know.
     pub notices: Vec<String>,
-    /// The file without its secrets and just as long, when it had any.
+    /// The file without its secrets and no shorter, when it had any.
     pub without_secrets: Option<String>,
 }
 
@@ -30,42 +30,69 @@ const IGNORED: [(&str, &str); 5] = [
 /// Tables whose values may be secret.
 const SECRET: [&str; 4] = ["ssh", "user", "wlan", "connect"];
 
-/// Reads the text of a preseed file.
-///
-/// # Errors
-/// It is no TOML, or the host name is none.
-pub fn parse(text: &str) -> Result<Preseed, Error> {
-    let error = |line: usize, key: &str, problem: String, fix: &str| {
-        Err(Error { line, key: key.to_owned(), problem, fix: fix.to_owned() })
-    };
+/// Reads the text of a preseed file; with a mistake (no TOML, or the host name is none), that comes beside what could
+/// be read.
+pub fn parse(text: &str) -> (Preseed, Option<Error>) {
     let table: Table = match toml::from_str(text) {
         Ok(table) => table,
         Err(found) => {
             let before = text.get(..found.span().map_or(0, |span| span.start)).unwrap_or_default();
             let problem = found.message().lines().collect::<Vec<_>>().join(" ");
-            return error(
-                before.matches('\n').count() + 1,
-                "",
-                problem,
-                "write the card anew, or mend the line",
-            );
-        }
-    };
-    let host_name = table.get("system").and_then(|system| system.get("hostname"));
-    let host_name = match host_name {
-        None => None,
-        Some(Value::String(name)) if super::raw::is_host_name(name) => Some(name.clone()),
-        Some(_) => {
-            let line = text.lines().position(|line| line.trim_start().starts_with("hostname"));
-            let fix = "write 1 to 63 letters, digits and hyphens";
-            let problem = "this is no host name".to_owned();
-            return error(line.map_or(1, |line| line + 1), "system.hostname", problem, fix);
+            let fix = "write the card anew".to_owned();
+            let line = before.matches('\n').count() + 1;
+            let preseed = Preseed { without_secrets: unreadable(text), ..Preseed::default() };
+            return (preseed, Some(Error { line, key: String::new(), problem, fix }));
         }
     };
     let notices = IGNORED.iter().filter(|(name, _)| is_meant(&table, name));
-    let notices = notices.map(|(_, notice)| format!("rpi-preseed.toml: {notice}")).collect();
-    Ok(Preseed { host_name, notices, without_secrets: without_secrets(text) })
+    let mut preseed = Preseed {
+        host_name: None,
+        notices: notices.map(|(_, notice)| format!("rpi-preseed.toml: {notice}")).collect(),
+        without_secrets: None,
+    };
+    let mut mistake = None;
+    match table.get("system").and_then(|system| system.get("hostname")) {
+        None => {}
+        Some(Value::String(name)) if super::raw::is_host_name(name) => preseed.host_name = Some(name.clone()),
+        Some(_) => {
+            let line = text.lines().position(|line| line.contains("hostname"));
+            mistake = Some(Error {
+                line: line.map_or(1, |line| line + 1),
+                key: "system.hostname".to_owned(),
+                problem: "this is no host name".to_owned(),
+                fix: "write 1 to 63 letters, digits and hyphens".to_owned(),
+            });
+        }
+    }
+    if table.keys().any(|name| SECRET.contains(&name.as_str())) {
+        preseed.without_secrets = Some(only_host_name(text, preseed.host_name.as_deref()));
+    }
+    (preseed, mistake)
 }
+
+/// What is left of a file: the host name, and a line that says why, as long as the file was.
+fn only_host_name(text: &str, host_name: Option<&str>) -> String {
+    let mut left = String::from("config_version = \"1.0\"\n");
+    if let Some(name) = host_name {
+        left.push_str(&format!("\n[system]\nhostname = \"{name}\"\n"));
+    }
+    left.push_str(STRUCK_OUT);
+    left.push_str(&"\n".repeat(text.len().saturating_sub(left.len())));
+    left
+}
+
+/// Of a file that cannot be read nothing is left: any line may be a secret. One that was struck out stays.
+fn unreadable(text: &str) -> Option<String> {
+    (!text.starts_with(STRUCK_OUT)).then(|| {
+        // Still no TOML, so that the mistake is told at each start until the owner acts.
+        format!(
+            "{STRUCK_OUT}it was no TOML\n{}",
+            "\n".repeat(text.len().saturating_sub(STRUCK_OUT.len() + 15))
+        )
+    })
+}
+
+const STRUCK_OUT: &str = "# Everything else was struck out after it was read.\n";
 
 /// A table that says nothing but "off" is not meant.
 fn is_meant(table: &Table, name: &str) -> bool {
@@ -76,30 +103,6 @@ fn is_meant(table: &Table, name: &str) -> bool {
         }
         Some(_) => true,
     }
-}
-
-/// Every line of the secret tables, made a comment of the same length; `None` when there is none.
-fn without_secrets(text: &str) -> Option<String> {
-    let mut secret = false;
-    let mut found = false;
-    let line = |line: &str| {
-        let body = line.trim_end_matches(['\r', '\n']);
-        if let Some(name) = body.trim_start().strip_prefix('[') {
-            let name = name.trim_start_matches('[').split([']', '.']).next().unwrap_or_default().trim();
-            secret = SECRET.contains(&name);
-        }
-        let top = body.split(['.', '=']).next().unwrap_or_default().trim();
-        let dotted = body.contains('=') && SECRET.contains(&top);
-        // What follows `#` may be a secret that was commented out.
-        let struck_out = body.trim_start_matches('#').is_empty();
-        if !(secret || dotted) || struck_out {
-            return line.to_owned();
-        }
-        found = true;
-        "#".repeat(body.len()) + &line[body.len()..]
-    };
-    let text = text.split_inclusive('\n').map(line).collect();
-    found.then_some(text)
 }
 
 #[cfg(test)]
@@ -113,37 +116,59 @@ mod tests {
 
     #[test]
     fn the_host_name_counts_and_the_rest_is_named() {
-        let found = parse(IMAGER).unwrap();
-        assert_eq!(found.host_name.as_deref(), Some("attic"));
+        let (found, mistake) = parse(IMAGER);
+        assert_eq!((found.host_name.as_deref(), mistake), (Some("attic"), None));
         assert_eq!(found.notices.len(), 4);
         assert!(found.notices[0].contains("SSH was asked for"));
-        let off = parse("[ssh]\nenabled = false\n").unwrap();
+        let (off, _) = parse("[ssh]\nenabled = false\n");
         assert_eq!((off.host_name, off.notices.len()), (None, 0));
     }
 
+    /// Every way to write a secret that TOML knows; "secret" must be gone, the host name stay.
     #[test]
-    fn secrets_are_struck_out_in_place() {
-        let struck = parse(IMAGER).unwrap().without_secrets.unwrap();
-        assert_eq!(struck.len(), IMAGER.len());
-        for secret in ["$5$secret", "home", "hidden", "words"] {
-            assert!(IMAGER.contains(secret) && !struck.contains(secret), "{struck}");
+    fn secrets_are_struck_out_however_they_are_written() {
+        let system = "[system]\nhostname = \"attic\"\n";
+        for more in [
+            "[user]\npassword = \"secret\"\n",
+            "[\"user\"]\npassword = \"secret\"\n",
+            "[wlan]\npassword = \"\"\"\n[system]\nsecret\"\"\"\n",
+            "[ssh]\nauthorized_keys = [\n  \"secret\",\n]\n",
+            "[connect.more]\ntoken = 'secret'\n",
+        ] {
+            for text in [
+                format!("{system}{more}"),
+                format!("{more}{system}"),
+                format!("{system}{more}").replace('\n', "\r\n"),
+            ] {
+                let struck = parse(&text).0.without_secrets.unwrap();
+                assert!(!struck.contains("secret") && struck.len() >= text.len(), "{text:?}: {struck:?}");
+                let (again, mistake) = parse(&struck);
+                assert_eq!((again.host_name.as_deref(), mistake), (Some("attic"), None), "{text:?}");
+                assert_eq!(again.without_secrets, None);
+            }
         }
-        // What is left still says the same, and has nothing more to strike out.
-        let again = parse(&struck).unwrap();
-        assert_eq!(again.host_name.as_deref(), Some("attic"));
-        assert_eq!(again.without_secrets, None);
-        let crlf = IMAGER.replace('\n', "\r\n");
-        assert_eq!(parse(&crlf).unwrap().without_secrets.unwrap().len(), crlf.len());
-        let dotted = parse("wlan.password = \"secret\"\n").unwrap().without_secrets.unwrap();
-        assert!(!dotted.contains("secret"));
-        let inline = parse("user = { password = \"secret\" }\n").unwrap().without_secrets.unwrap();
-        assert!(!inline.contains("secret"));
+        for top in [
+            "wlan.password = \"secret\"\n",
+            "user = { password = \"secret\" }\n",
+            "\"wlan\".x = \"secret\"\n",
+        ] {
+            assert!(!parse(top).0.without_secrets.unwrap().contains("secret"), "{top}");
+        }
+        assert_eq!(parse(system).0.without_secrets, None);
     }
 
+    /// Secrets are struck out of a file with a mistake, too.
     #[test]
     fn mistakes_are_told() {
-        let error = parse("config_version = 1\n[system]\nhostname = \"my box\"\n").unwrap_err().to_string();
-        assert!(error.starts_with("line 3: system.hostname: this is no host name"), "{error}");
-        assert!(parse("a = \n").unwrap_err().to_string().starts_with("line 1: "));
+        let (found, mistake) = parse("[system]\nhostname = \"my box\"\n[user]\npassword = \"secret\"\n");
+        let mistake = mistake.unwrap().to_string();
+        assert!(mistake.starts_with("line 2: system.hostname: this is no host name"), "{mistake}");
+        assert!(!found.without_secrets.unwrap().contains("secret"));
+        let text = "[user]\npassword = \"secret\"\nbroken\n";
+        let (found, mistake) = parse(text);
+        assert!(mistake.unwrap().to_string().starts_with("line 3: "));
+        let struck = found.without_secrets.unwrap();
+        assert!(!struck.contains("secret") && struck.len() >= text.len());
+        assert!(matches!(parse(&struck), (found, Some(_)) if found.without_secrets.is_none()));
     }
 }

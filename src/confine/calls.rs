@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use libc::{
     AF_INET, AF_INET6, AF_UNIX, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID,
     CLONE_NEWUSER, CLONE_NEWUTS, CLONE_PTRACE, CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_VM,
-    F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIOCLEX, FIONBIO, PR_GET_NAME, PR_SET_NAME,
-    PROT_EXEC, SOCK_DGRAM, SOCK_STREAM, TCGETS,
+    F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FIOCLEX, FIONBIO, IPPROTO_TCP, IPPROTO_UDP,
+    MSG_FASTOPEN, PR_GET_NAME, PR_SET_NAME, PROT_EXEC, SOCK_DGRAM, SOCK_STREAM, TCGETS,
 };
 use seccompiler::SeccompCmpArgLen::Dword;
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq};
@@ -71,7 +71,7 @@ fn plain() -> Vec<i64> {
         SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_eventfd2, SYS_ppoll, SYS_pipe2,
         // Network: which kind is decided at `socket`.
         SYS_bind, SYS_listen, SYS_accept4, SYS_connect, SYS_getsockname, SYS_getpeername, SYS_setsockopt,
-        SYS_getsockopt, SYS_shutdown, SYS_recvfrom, SYS_sendto, SYS_recvmsg, SYS_sendmsg,
+        SYS_getsockopt, SYS_shutdown, SYS_recvfrom, SYS_recvmsg,
     ];
     // Older forms that this architecture alone has.
     #[cfg(target_arch = "x86_64")]
@@ -164,10 +164,22 @@ fn allowed(datagrams: bool) -> anyhow::Result<Calls> {
     let mut sockets = Vec::new();
     for family in [AF_INET, AF_INET6] {
         for kind in kinds {
-            sockets.push(all_of(vec![when(0, Eq, bits(family))?, when(1, MaskedEq(0xf), bits(*kind))?])?);
+            // TCP and UDP alone: Landlock knows no other transport, MPTCP for one.
+            let transport = if *kind == SOCK_STREAM { IPPROTO_TCP } else { IPPROTO_UDP };
+            for protocol in [0, transport] {
+                sockets.push(all_of(vec![
+                    when(0, Eq, bits(family))?,
+                    when(1, MaskedEq(0xf), bits(*kind))?,
+                    when(2, Eq, bits(protocol))?,
+                ])?);
+            }
         }
     }
     calls.insert(libc::SYS_socket, sockets);
+    // Nor a connection that is made by sending, past Landlock.
+    for (call, argument) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2)] {
+        calls.insert(call, vec![all_of(vec![when(argument, MaskedEq(bits(MSG_FASTOPEN)), 0)?])?]);
+    }
     calls.insert(libc::SYS_socketpair, one_of(0, &[bits(AF_UNIX)])?);
     Ok(calls)
 }

@@ -17,7 +17,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The first disk, by name, whose master boot record has our signature; `None` while there is none.
+    /// The disk that carries our signature; `None` while there is none. Of several, the one of the kind that the
+    /// firmware started from, else the first by name.
     ///
     /// # Errors
     /// `/sys/block` cannot be read.
@@ -28,7 +29,15 @@ impl Disk {
         }
         names.sort_unstable();
         let disks = names.into_iter().map(|name| Self { name });
-        Ok(disks.into_iter().find(|disk| disk.mbr().is_ok_and(|mbr| layout::read_mbr(&mbr).is_some())))
+        let ours = disks.filter(|disk| disk.mbr().is_ok_and(|mbr| layout::read_mbr(&mbr).is_some()));
+        let mut ours = ours.collect::<Vec<_>>();
+        if let Some(kind) = boot_kind() {
+            ours.retain(|disk| disk.name.starts_with(kind));
+        }
+        if ours.len() > 1 {
+            tracing::warn!(?ours, "several disks with this system: the first is used");
+        }
+        Ok(ours.into_iter().next())
     }
 
     fn device(&self) -> PathBuf {
@@ -66,6 +75,17 @@ impl Disk {
         let bytes = |sectors: u64| i64::try_from(sectors * SECTOR_BYTES).unwrap_or(i64::MAX);
         ioctl::resize_partition(&device, 4, bytes(extent.start), bytes(extent.sectors))?;
         Ok(Some(extent.sectors * SECTOR_BYTES))
+    }
+}
+
+/// How the kernel names disks of the kind that the board started from, where its firmware tells (Raspberry Pi
+/// documentation, `boot-mode`: 1 SD card, 4 USB, 5 USB of a compute module, 6 NVMe).
+fn boot_kind() -> Option<&'static str> {
+    match fs::read("/proc/device-tree/chosen/bootloader/boot-mode").ok()?.as_slice() {
+        [0, 0, 0, 1] => Some("mmcblk"),
+        [0, 0, 0, 4 | 5] => Some("sd"),
+        [0, 0, 0, 6] => Some("nvme"),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Setting below `/proc/sys`, value, reason. Those of the network hold for links that appear later.
 #[rustfmt::skip]
-const SETTINGS: [(&str, &str, &str); 45] = [
+const SETTINGS: [(&str, &str, &str); 49] = [
     ("kernel/kptr_restrict", "2", "no kernel addresses"),
     ("kernel/dmesg_restrict", "1", "no kernel log"),
     ("kernel/unprivileged_bpf_disabled", "1", "no programs in the kernel"),
@@ -46,6 +46,10 @@ const SETTINGS: [(&str, &str, &str); 45] = [
     ("net/ipv4/conf/all/arp_announce", "2", "the same"),
     ("net/ipv4/ip_forward", "0", "no router"),
     ("net/ipv4/tcp_syncookies", "1", "floods of connections keep nobody out"),
+    ("net/ipv4/tcp_fastopen", "0", "no connections past the rules of the children"),
+    ("net/mptcp/enabled", "0", "the same"),
+    ("vm/dirty_background_bytes", "8388608", "a slow card is written to early"),
+    ("vm/dirty_bytes", "16777216", "no write waits for much that others wrote before"),
     ("net/ipv4/tcp_rfc1337", "1", "old connections end when they should"),
     ("net/ipv4/ip_unprivileged_port_start", "80", "the status page listens on port 80 without any rights"),
     ("net/ipv6/conf/all/accept_redirects", "0", "no routes from strangers"),

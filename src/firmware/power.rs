@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
 
-/// Writing out what is in memory may hang on a broken card: then it is given up.
-const SYNC_AT_MOST: Duration = Duration::from_secs(30);
+/// Writing out what is in memory may hang on a broken card: then it is given up, before the watchdog bites.
+const SYNC_AT_MOST: Duration = Duration::from_secs(10);
 
 /// How the machine ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum End {
     Reset,
 }
 
-/// Writes everything out, for at most 30 seconds.
+/// Writes everything out, for at most ten seconds.
 pub fn sync() {
     let (done, wait) = mpsc::channel();
     std::thread::spawn(move || {

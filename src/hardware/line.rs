@@ -1,6 +1,6 @@
 //! A GPIO line of the kernel's character device (uAPI 2) as an embedded-hal pin, and a button on one.
 
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use embedded_hal::digital::{self, InputPin};
@@ -70,7 +70,7 @@ impl Line {
 }
 
 /// Listens to a button for ever; tells what its owner wants.
-pub fn listen<T: From<Wish>>(line: &Line, wishes: &Sender<T>) {
+pub fn listen<T: From<Wish>>(line: &Line, wishes: &SyncSender<T>) {
     let mut button = Button::default();
     loop {
         let wish = match line.0.wait_edge_event(TICK) {

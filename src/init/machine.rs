@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::service::{Role, Service, Spec};
-use super::setup::{self, Storage};
+use super::setup;
 use super::time::Time;
 use super::{Event, network, owner, probe};
 use crate::board::Board;
@@ -45,7 +45,7 @@ const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
 /// See the module.
 pub(super) struct Machine {
     board: Board,
-    events: mpsc::Sender<Event>,
+    events: mpsc::SyncSender<Event>,
     started: Instant,
     watchdog: Option<Watchdog>,
     /// Not in an emulator whose watchdog cannot count.
@@ -64,6 +64,8 @@ pub(super) struct Machine {
     small: bool,
     /// Why the data partition cannot be used.
     disk: Option<String>,
+    /// How somebody wants it to end.
+    order: Option<End>,
     status: Status,
     published: Status,
     panel: mpsc::Sender<panel::Message>,
@@ -72,7 +74,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(board: Board, events: mpsc::Sender<Event>, started: Instant) -> Self {
+    pub(super) fn new(board: Board, events: mpsc::SyncSender<Event>, started: Instant) -> Self {
         let status = Status {
             board: board.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -97,6 +99,7 @@ impl Machine {
             small: false,
             disk: None,
             published: Status::default(),
+            order: None,
             status,
             panel,
             measured: None,
@@ -108,34 +111,37 @@ impl Machine {
         self.start_rescue();
         self.start_button();
         // Growing and mounting a large card may take long: the watchdog is fed meanwhile, within its patience.
-        let card = std::thread::spawn(move || setup::storage(modules));
+        let card = std::thread::spawn(move || {
+            let storage = setup::storage(modules);
+            let found = owner::read(storage.boot, storage.data.is_ok());
+            (found, storage.data)
+        });
         let deadline = self.started + Duration::from_secs(180);
         while !card.is_finished() && Instant::now() < deadline {
             self.feed();
             self.publish();
             std::thread::sleep(Duration::from_millis(50));
         }
-        let storage = if card.is_finished() { card.join().ok() } else { None };
-        let storage = storage.unwrap_or_else(|| {
+        let done = if card.is_finished() { card.join().ok() } else { None };
+        let (found, data) = done.unwrap_or_else(|| {
             let problem = "the card cannot be read".to_owned();
-            Storage { boot: Err(problem.clone()), data: Err(problem) }
+            (owner::read(Err(problem.clone()), false), Err(problem))
         });
-        self.set_up(storage);
+        self.set_up(found, data);
         tracing::info!(seconds = self.started.elapsed().as_secs_f32(), "set up");
         let how = self.wait(queue);
         self.stop(how, queue)
     }
 
     /// Everything between the card and the node.
-    fn set_up(&mut self, storage: Storage) {
-        let found = owner::read(storage.boot, storage.data.is_ok());
+    fn set_up(&mut self, found: owner::Found, data: Result<(), String>) {
         self.status.notices.extend(found.notices);
         for notice in &self.status.notices {
             tracing::warn!("{notice}");
         }
         let clock = found.config.as_ref().map(|config| config.clock.clone());
         let clock = clock.unwrap_or_else(|| self.time.configured());
-        self.time = Time::start(storage.data.is_ok(), clock);
+        self.time = Time::start(data.is_ok(), clock);
         if let Some(config) = &found.config {
             self.status.host_name = config.host_name.clone();
             self.start_time();
@@ -153,7 +159,7 @@ impl Machine {
                     .to_owned();
         }
         self.config = found.config;
-        if let Err(problem) = storage.data {
+        if let Err(problem) = data {
             self.lose_disk(&problem);
             return;
         }
@@ -168,9 +174,7 @@ impl Machine {
             if let Err(error) = fs::write(setup::CONFIG, &found.text) {
                 tracing::error!(%error, "configuration not handed to the node");
             }
-            if let Some(config) = &self.config {
-                probe::api(config.rest_bind, self.events.clone());
-            }
+            probe::api(self.events.clone());
             probe::disk(Path::new(setup::PROBE), self.events.clone());
         }
     }
@@ -230,16 +234,14 @@ impl Machine {
     }
 
     fn node_spec(&self) -> Spec {
+        let mut arguments =
+            words(&["node", "--config", setup::CONFIG, "--data", setup::NODE_DATA, "--supervised"]);
+        if self.small {
+            arguments.push("--small".to_owned());
+        }
         Spec {
             role: Role::Node,
-            arguments: words(&[
-                "node",
-                "--config",
-                setup::CONFIG,
-                "--data",
-                setup::NODE_DATA,
-                "--supervised",
-            ]),
+            arguments,
             folder: setup::NODE_DATA,
             limits: Limits { memory_mib: node_memory_mib(), tasks: 512 },
         }
@@ -247,13 +249,18 @@ impl Machine {
 
     fn wait(&mut self, queue: &mpsc::Receiver<Event>) -> End {
         loop {
-            let now = Instant::now();
-            self.tend(now);
-            if let Some(reason) = self.vigil.as_ref().and_then(|vigil| vigil.verdict(now)) {
+            self.tend(Instant::now());
+            // All that is queued first: a sign of life may be among it.
+            while let Ok(event) = queue.try_recv() {
+                self.take(event, Instant::now());
+            }
+            if let Some(how) = self.order.take() {
+                return how;
+            }
+            if let Some(reason) = self.vigil.as_ref().and_then(|vigil| vigil.verdict(Instant::now())) {
                 return self.reset(reason);
             }
             match queue.recv_timeout(TURN) {
-                Ok(Event::Order(how)) => return how,
                 Ok(event) => self.take(event, Instant::now()),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -265,7 +272,9 @@ impl Machine {
             Event::Said(Role::Node, line) => self.node_said(&line, now),
             Event::Said(Role::Time, line) => {
                 let before = self.time.trust();
-                self.time.said(&line, now);
+                if let Some(answer) = self.time.said(&line, now) {
+                    self.tell_time(answer);
+                }
                 if self.time.trust() != before {
                     self.tell_trust();
                 }
@@ -281,17 +290,16 @@ impl Machine {
             Event::Lease(link, lease) => self.lease(link, lease),
             Event::Child => self.reap(),
             Event::Wish(wish) => self.wish(wish),
-            // The caller's.
-            Event::Order(_) => {}
+            Event::Order(how) => self.order = Some(how),
         }
     }
 
     fn wish(&mut self, wish: Wish) {
         match wish {
             Wish::Show => drop(self.panel.send(panel::Message::Wake)),
-            Wish::Stop => drop(self.events.send(Event::Order(End::PowerOff))),
+            Wish::Stop => self.order = Some(End::PowerOff),
             Wish::AskReset => drop(self.panel.send(panel::Message::Ask)),
-            Wish::Reset => drop(self.events.send(Event::Order(End::Forget))),
+            Wish::Reset => self.order = Some(End::Forget),
         }
     }
 
@@ -386,8 +394,12 @@ impl Machine {
 
     fn tell_sources(&mut self) {
         let line = self.time.sources().line();
+        self.tell_time(&line);
+    }
+
+    fn tell_time(&mut self, line: &str) {
         if let Some(time) = self.others.iter_mut().find(|service| service.role() == Role::Time) {
-            time.say(&line);
+            time.say(line);
         }
     }
 
@@ -524,16 +536,17 @@ impl Machine {
         End::Reset
     }
 
-    /// Factory reset: deletes everything on the data partition. What the owner wrote on the boot partition stays.
-    fn forget(&self) {
+    /// Factory reset: deletes everything on the data partition, on a thread of its own while the watchdog is fed. What
+    /// the owner wrote on the boot partition stays. A start finishes what a power cut interrupts.
+    fn forget(&mut self) {
         tracing::warn!("factory reset: everything on the data partition is deleted");
-        let entries = fs::read_dir(setup::DATA).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_name() != "lost+found") {
-            let path = entry.path();
-            let deleted = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            if let Err(error) = deleted {
-                tracing::error!(path = %path.display(), %error, "not deleted");
-            }
+        let deleting = std::thread::spawn(setup::forget);
+        while !deleting.is_finished() {
+            self.feed();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        if let Ok(Err(error)) = deleting.join() {
+            tracing::error!(%error, "not everything is deleted; the next start goes on");
         }
     }
 
@@ -571,8 +584,14 @@ impl Machine {
         self.others.iter().for_each(Service::kill);
         if how == End::Forget {
             self.forget();
+        } else {
+            self.time.save();
+            let until = Instant::now() + REMEMBER_WITHIN;
+            while !self.time.is_saved() && Instant::now() < until {
+                self.feed();
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
-        self.time.save();
         // Before a restart it stays armed: should that hang, it resets the board.
         if how == End::PowerOff
             && let Some(watchdog) = self.watchdog.take()

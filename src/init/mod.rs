@@ -28,6 +28,7 @@ use crate::boot::policy::Sign;
 use crate::dhcp::Lease;
 use crate::firmware::mount;
 use crate::firmware::power::{self, End};
+use crate::logging;
 use machine::Machine;
 use service::Role;
 
@@ -60,15 +61,19 @@ impl From<Wish> for Event {
     }
 }
 
+/// Events that may wait: who has more to say waits, which stops a child that floods PID 1.
+const QUEUED: usize = 256;
+
 /// Runs the board. Returns only when the kernel refuses to end.
 pub fn run() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("PID 1: {panic}");
         power::sync();
+        logging::flush();
         power::end(End::Restart);
     }));
     let started = Instant::now();
-    let (events, queue) = mpsc::channel();
+    let (events, queue) = mpsc::sync_channel(QUEUED);
     let how = match setup::early() {
         Ok((board, modules)) => {
             orders::listen(&events);
@@ -87,5 +92,6 @@ pub fn run() {
         mount::detach(setup::DATA.as_ref());
         mount::detach(setup::BOOT.as_ref());
     }
+    logging::flush();
     power::end(how);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::PipeWriter;
 use std::os::fd::AsFd;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,13 +39,17 @@ pub(super) fn open_ports(config: Option<&Config>) -> netlink::Result<()> {
 }
 
 /// Watches the links from a thread of its own; DHCP servers are told `host_name`.
-pub(super) fn start(host_name: &str, events: &Sender<super::Event>) {
+pub(super) fn start(host_name: &str, events: &SyncSender<super::Event>) {
     let context = Context { host_name: host_name.to_owned(), events: events.clone() };
     std::thread::spawn(move || {
         let mut clients: BTreeMap<u32, Client> = BTreeMap::new();
         loop {
             match link::list_links() {
-                Ok(links) => links.iter().for_each(|link| tend(link, &mut clients, &context)),
+                Ok(links) => {
+                    // An adapter that was pulled out is not listed any more.
+                    clients.retain(|index, _| links.iter().any(|link| link.index == *index));
+                    links.iter().for_each(|link| tend(link, &mut clients, &context));
+                }
                 Err(error) => tracing::warn!(%error, "links not listed"),
             }
             std::thread::sleep(LOOK_EVERY);
@@ -57,7 +61,7 @@ pub(super) fn start(host_name: &str, events: &Sender<super::Event>) {
 #[derive(Clone)]
 struct Context {
     host_name: String,
-    events: Sender<super::Event>,
+    events: SyncSender<super::Event>,
 }
 
 /// A DHCP client on a link. Dropping the pipe ends it.

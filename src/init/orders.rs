@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -21,7 +21,7 @@ const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;
 
 /// Listens on threads of their own.
-pub(super) fn listen(events: &Sender<Event>) {
+pub(super) fn listen(events: &SyncSender<Event>) {
     match Signals::new([SIGCHLD, SIGINT, SIGTERM]) {
         Ok(signals) => {
             let events = events.clone();
@@ -46,7 +46,7 @@ pub(super) fn listen(events: &Sender<Event>) {
 /// How often new input devices are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-fn listen_signals(mut signals: Signals, events: &Sender<Event>) {
+fn listen_signals(mut signals: Signals, events: &SyncSender<Event>) {
     for signal in signals.forever() {
         let event = match signal {
             SIGCHLD => Event::Child,
@@ -66,7 +66,7 @@ fn input_devices() -> Vec<PathBuf> {
     names.map(|entry| entry.path()).collect()
 }
 
-fn listen_button(device: &Path, events: &Sender<Event>) {
+fn listen_button(device: &Path, events: &SyncSender<Event>) {
     let mut event = [0; EVENT_BYTES];
     let Ok(mut device) = File::open(device) else { return };
     while device.read_exact(&mut event).is_ok() {

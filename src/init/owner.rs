@@ -11,8 +11,8 @@ use std::path::Path;
 use super::setup::{BOOT, DATA};
 use crate::boot::slot::{self, Slot};
 use crate::config::{Config, preseed, text};
-use crate::files;
 use crate::firmware::mount;
+use crate::{files, rest};
 
 /// The configuration of a card that says nothing.
 const DEFAULT: &str = include_str!("../../image/node.toml");
@@ -46,6 +46,12 @@ pub(super) fn read(boot: Result<(), String>, data: bool) -> Found {
     let kept = Path::new(DATA).join("node.toml");
     let last_good = if data { fs::read_to_string(&kept).unwrap_or_default() } else { String::new() };
     match boot.clone().and_then(|()| node_toml()) {
+        // Lost, perhaps: a member of a network must not become the founder of another by that.
+        Ok((_, text)) if text == DEFAULT && !last_good.is_empty() && last_good != DEFAULT && is_empty() => {
+            let notice = "node.toml is missing or empty: the last configuration without a mistake holds";
+            found.notices.push(notice.to_owned());
+            (found.config, found.text) = (Config::parse(&last_good).ok(), last_good);
+        }
         Ok((config, text)) => {
             found.changed = !last_good.is_empty() && last_good != text;
             if data && last_good != text {
@@ -103,6 +109,11 @@ fn read_file(name: &str) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
+/// Whether the card says nothing.
+fn is_empty() -> bool {
+    read_file("node.toml").map_or(true, |bytes| text::decode(&bytes).is_ok_and(|text| text.trim().is_empty()))
+}
+
 /// `node.toml` and its text; the defaults where there is none, or nothing in it.
 fn node_toml() -> Result<(Config, String), String> {
     let named = |problem: String| format!("node.toml: {problem}");
@@ -116,6 +127,11 @@ fn node_toml() -> Result<(Config, String), String> {
         text = DEFAULT.to_owned();
     }
     let config = Config::parse(&text).map_err(|error| named(error.to_string()))?;
+    let port = config.rest_bind.port();
+    // Those below need rights, 80 is the status page's, and one is for the board's own probe.
+    if port <= 80 || port == rest::PROBE_PORT {
+        return Err(named(format!("rest.bind: port {port} is taken on a board; write another, like 14265")));
+    }
     Ok((config, text))
 }
 
@@ -127,27 +143,29 @@ fn preseed_file(found: &mut Found) -> Option<String> {
                 .to_owned(),
         );
     }
-    let bytes = read_file("rpi-preseed.toml").ok()?;
-    let read = text::decode(&bytes).and_then(|text| preseed::parse(&text));
-    match read {
-        Ok(preseed) => {
-            let default = Config::parse(DEFAULT).map(|config| config.host_name);
-            if let (Some(name), Some(config)) = (preseed.host_name, &mut found.config)
-                // The owner's own file counts more.
-                && default.is_ok_and(|default| config.host_name == default)
-            {
-                config.host_name = name;
-            }
-            found.notices.extend(preseed.notices);
-            // As long as the file, whatever that was written in.
-            let length = bytes.len();
-            preseed.without_secrets.map(|text| text.clone() + &"\n".repeat(length.saturating_sub(text.len())))
-        }
+    let bytes = match read_file("rpi-preseed.toml") {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
             found.notices.push(format!("rpi-preseed.toml: {error}"));
-            None
+            return None;
         }
+    };
+    // Bytes that are no text are no TOML either.
+    let text = text::decode(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned());
+    let (preseed, mistake) = preseed::parse(&text);
+    found.notices.extend(mistake.map(|mistake| format!("rpi-preseed.toml: {mistake}")));
+    let default = Config::parse(DEFAULT).map(|config| config.host_name);
+    if let (Some(name), Some(config)) = (preseed.host_name, &mut found.config)
+        // The owner's own file counts more.
+        && default.is_ok_and(|default| config.host_name == default)
+    {
+        config.host_name = name;
     }
+    found.notices.extend(preseed.notices);
+    // As long as the file, whatever that was written in.
+    let length = bytes.len();
+    preseed.without_secrets.map(|text| text.clone() + &"\n".repeat(length.saturating_sub(text.len())))
 }
 
 /// What the owner reads on the card.

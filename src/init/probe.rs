@@ -3,13 +3,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::Event;
 use crate::boot::policy::Sign;
+use crate::rest;
 
 /// Between two requests to the API.
 const API_EVERY: Duration = Duration::from_secs(5);
@@ -20,9 +21,9 @@ const API_WITHIN: Duration = Duration::from_secs(10);
 /// Between two writes: 8,640 blocks of 4 KiB a day, always the same one.
 const DISK_EVERY: Duration = Duration::from_secs(10);
 
-/// Asks the API at `bind` for its health, whatever that is.
-pub(super) fn api(bind: SocketAddr, events: Sender<Event>) {
-    let server = SocketAddr::new(from_inside(bind.ip()), bind.port());
+/// Asks the API for its health, whatever that is.
+pub(super) fn api(events: SyncSender<Event>) {
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, rest::PROBE_PORT));
     std::thread::spawn(move || {
         loop {
             // Silence says the rest: the node may be starting, or be dead.
@@ -32,14 +33,6 @@ pub(super) fn api(bind: SocketAddr, events: Sender<Event>) {
             std::thread::sleep(API_EVERY);
         }
     });
-}
-
-fn from_inside(bind: IpAddr) -> IpAddr {
-    match bind {
-        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        IpAddr::V4(_) | IpAddr::V6(_) => bind,
-    }
 }
 
 fn ask(server: SocketAddr) -> io::Result<()> {
@@ -53,7 +46,7 @@ fn ask(server: SocketAddr) -> io::Result<()> {
 }
 
 /// Writes to `path` for ever; the first error ends it and is told.
-pub(super) fn disk(path: &Path, events: Sender<Event>) {
+pub(super) fn disk(path: &Path, events: SyncSender<Event>) {
     let path = path.to_path_buf();
     std::thread::spawn(move || {
         let error = loop {
@@ -69,10 +62,13 @@ pub(super) fn disk(path: &Path, events: Sender<Event>) {
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(&rand::random::<[u8; 8]>())?;
-    match file.sync_data() {
+    let write = || {
+        let mut file: File = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&rand::random::<[u8; 8]>())?;
+        file.sync_data()
+    };
+    match write() {
         // The node's storage reserve keeps some room; a full disk is its matter, not a broken disk.
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
         other => other,

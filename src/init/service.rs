@@ -68,7 +68,7 @@ pub(super) struct Spec {
 /// See the module.
 pub(super) struct Service {
     spec: Spec,
-    events: mpsc::Sender<Event>,
+    events: mpsc::SyncSender<Event>,
     state: State,
     restarts: Restarts,
 }
@@ -81,7 +81,7 @@ enum State {
 
 impl Service {
     /// A child that is started at the next [`Service::tend`].
-    pub(super) fn new(spec: Spec, events: mpsc::Sender<Event>) -> Self {
+    pub(super) fn new(spec: Spec, events: mpsc::SyncSender<Event>) -> Self {
         let state = State::Paused { until: Instant::now() };
         Self { spec, events, state, restarts: Restarts::default() }
     }
@@ -172,7 +172,7 @@ fn signal(pid: Pid, signal: Signal) {
 }
 
 /// Starts the child. It waits for `go`, which it is told only when it is in its control group.
-fn start(spec: &Spec, events: &mpsc::Sender<Event>, now: Instant) -> std::io::Result<State> {
+fn start(spec: &Spec, events: &mpsc::SyncSender<Event>, now: Instant) -> std::io::Result<State> {
     let role = spec.role;
     let mut command = Command::new("/proc/self/exe");
     command
@@ -199,6 +199,10 @@ fn start(spec: &Spec, events: &mpsc::Sender<Event>, now: Instant) -> std::io::Re
     };
     listen(role, &mut child, events);
     let mut input = child.stdin.take();
+    if let Some(input) = &input {
+        // A child that does not listen loses lines; PID 1 never waits for it.
+        rustix::fs::fcntl_setfl(input, rustix::fs::OFlags::NONBLOCK)?;
+    }
     if let Some(input) = &mut input {
         // A child that died already is noticed by its exit status.
         let _ = input.write_all(b"go\n");
@@ -208,7 +212,7 @@ fn start(spec: &Spec, events: &mpsc::Sender<Event>, now: Instant) -> std::io::Re
 }
 
 /// Turns what the child says into events, and its log lines into log lines, on threads of their own.
-fn listen(role: Role, child: &mut Child, events: &mpsc::Sender<Event>) {
+fn listen(role: Role, child: &mut Child, events: &mpsc::SyncSender<Event>) {
     if let Some(output) = child.stdout.take() {
         let events = events.clone();
         std::thread::spawn(move || {

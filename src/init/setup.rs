@@ -11,7 +11,7 @@ use crate::firmware::cgroup::Cgroup;
 use crate::firmware::disk::{self, Disk};
 use crate::firmware::modules::Modules;
 use crate::firmware::{firewall, kernel, mount, power};
-use crate::{logging, rescue};
+use crate::{files, logging, rescue};
 
 /// Where the boot partition is mounted.
 pub(super) const BOOT: &str = "/boot";
@@ -139,11 +139,37 @@ fn late_devices(mut modules: Modules) {
     kernel::close_modules();
 }
 
+/// Stands on the data partition while everything else there is being deleted.
+const FORGET: &str = "/data/forget";
+
+/// Deletes everything on the data partition: a power cut at any time is made good by the next start.
+pub(super) fn forget() -> std::io::Result<()> {
+    fs::File::create(FORGET)?.sync_all()?;
+    files::sync_folder(DATA.as_ref())?;
+    for entry in fs::read_dir(DATA)? {
+        let entry = entry?;
+        if entry.file_name() == "lost+found" || entry.path() == Path::new(FORGET) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    files::sync_folder(DATA.as_ref())?;
+    fs::remove_file(FORGET)
+}
+
 fn data(disk: &Disk) -> anyhow::Result<()> {
     let device = disk.partition(4);
     mount::data(&device, DATA.as_ref())?;
     if let Err(error) = disk::grow_data(&device, DATA.as_ref()) {
         tracing::warn!(%error, "data file system not grown");
+    }
+    if Path::new(FORGET).exists() {
+        tracing::warn!("factory reset: going on after an interruption");
+        forget().context(FORGET)?;
     }
     fs::create_dir_all(NODE_DATA).context(NODE_DATA)?;
     let id = super::service::Role::Node.user();

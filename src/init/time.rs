@@ -1,8 +1,9 @@
 //! The board's time: what it rests on, corrected as the time servers say, saved now and then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::setup::CLOCK;
@@ -20,6 +21,7 @@ pub(super) struct Time {
     /// Whether there is a partition to save the time on.
     saving: bool,
     saved: Instant,
+    saver: Option<JoinHandle<()>>,
     configured: config::Clock,
     /// Time servers that DHCP named, by link.
     local: BTreeMap<u32, Vec<Ipv4Addr>>,
@@ -37,6 +39,7 @@ impl Time {
             clock,
             saving,
             saved: Instant::now(),
+            saver: None,
             configured,
             local: BTreeMap::new(),
             samples: Vec::new(),
@@ -69,7 +72,8 @@ impl Time {
         let mut ntp = self.local.values().flatten().copied().map(IpAddr::V4).collect::<Vec<_>>();
         ntp.truncate(4);
         ntp.extend(self.configured.ntp.iter().copied());
-        ntp.dedup();
+        let mut seen = BTreeSet::new();
+        ntp.retain(|server| seen.insert(*server));
         Sources { ntp, https: self.configured.https.clone() }
     }
 
@@ -78,19 +82,22 @@ impl Time {
         self.local.insert(link, servers.clone()) != Some(servers)
     }
 
-    /// The time child said a line.
-    pub(super) fn said(&mut self, line: &str, now: Instant) {
+    /// The time child said a line; gives what to answer at the end of a round.
+    pub(super) fn said(&mut self, line: &str, now: Instant) -> Option<&'static str> {
         if line == "round" {
             let samples = std::mem::take(&mut self.samples);
-            self.judge(&samples, now);
-        } else if let Some(sample) = timekeeper::parse_sample(line)
+            return Some(if self.judge(&samples, now) { timekeeper::ACCEPTED } else { timekeeper::REFUSED });
+        }
+        if let Some(sample) = timekeeper::parse_sample(line)
             && self.samples.len() < MAX_SAMPLES
         {
             self.samples.push(sample);
         }
+        None
     }
 
-    fn judge(&mut self, samples: &[Sample], now: Instant) {
+    /// Gives whether the round confirmed the time.
+    fn judge(&mut self, samples: &[Sample], now: Instant) -> bool {
         let waited = now.saturating_duration_since(*self.first_round.get_or_insert(now));
         let local = self.local.values().flatten().copied().map(IpAddr::V4).collect::<Vec<_>>();
         let before = self.clock.trust();
@@ -107,7 +114,9 @@ impl Time {
                 let of = |kind: Kind| samples.iter().filter(|sample| sample.kind == kind).count();
                 let (ntp, https) = (of(Kind::Ntp), of(Kind::Https));
                 tracing::debug!(%error, ntp, https, "time not confirmed");
-                return;
+                // What was being made up for may be done by now.
+                let _ = clock::slew(0);
+                return false;
             }
         };
         if let Err(error) = done {
@@ -117,6 +126,7 @@ impl Time {
             tracing::info!(trust = self.clock.trust().text(), "clock");
             self.save();
         }
+        true
     }
 
     /// The node confirmed a milestone of this time. `own` tells whether this board issued it: then it proves
@@ -141,9 +151,21 @@ impl Time {
         if !self.saving {
             return;
         }
-        if let Err(error) = clock::save(Path::new(CLOCK), self.clock.to_save(clock::now())) {
-            tracing::warn!(%error, "time not saved");
+        // On a thread of its own: a disk that hangs must not stop who feeds the watchdog.
+        if self.saver.as_ref().is_some_and(|saver| !saver.is_finished()) {
+            return;
         }
+        let times = self.clock.to_save(clock::now());
+        self.saver = Some(std::thread::spawn(move || {
+            if let Err(error) = clock::save(Path::new(CLOCK), times) {
+                tracing::warn!(%error, "time not saved");
+            }
+        }));
+    }
+
+    /// Whether what was last saved is on the disk.
+    pub(super) fn is_saved(&self) -> bool {
+        self.saver.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Nothing can be written any more.

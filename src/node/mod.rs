@@ -6,6 +6,7 @@
 mod engine_thread;
 mod supervised;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -46,7 +47,11 @@ pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()>
     raise_open_files();
     let memory = Memory::open();
     if supervised {
-        let needs = Needs { write: Some(data), listen: vec![config.rest_bind.port()], ..Needs::default() };
+        let needs = Needs {
+            write: Some(data),
+            listen: vec![config.rest_bind.port(), rest::PROBE_PORT],
+            ..Needs::default()
+        };
         confine::enter(&needs)?;
     }
     abort_on_core_panic();
@@ -128,6 +133,11 @@ async fn serve(config: &Config, data: &Path, supervised: bool, memory: Memory) -
         format!("rest.bind: listening on {} (0.0.0.0 where IPv6 is off)", config.rest_bind)
     })?;
 
+    let probe = match supervised {
+        true => Some(TcpListener::bind((Ipv4Addr::LOCALHOST, rest::PROBE_PORT)).await.context("probe port")?),
+        false => None,
+    };
+
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
     let engine = EngineThread::new(facts.clone(), store, recovered, memory)?;
@@ -147,7 +157,7 @@ async fn serve(config: &Config, data: &Path, supervised: bool, memory: Memory) -
         rest = %listener.local_addr()?,
         "node started"
     );
-    run_ports(config, &identity, listener, node, engine_done).await
+    run_ports(config, &identity, listener, probe, node, engine_done).await
 }
 
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
@@ -155,16 +165,13 @@ async fn run_ports(
     config: &Config,
     identity: &Path,
     listener: TcpListener,
+    probe: Option<TcpListener>,
     node: NodeHandle,
     mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let miner = config.pow.enabled.then(|| Miner::new(config.pow.workers.get()));
-    let mut rest_stop = stopping.clone();
-    let rest = tokio::spawn(rest::serve(listener, node.clone(), miner, async move {
-        // A closed channel is a stop too.
-        let _ = rest_stop.wait_for(|stop| *stop).await;
-    }));
+    let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), miner, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
             let interval = Duration::from_secs(u64::from(config.coordinator.interval_s.get()));

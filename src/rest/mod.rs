@@ -68,15 +68,44 @@ fn router(api: Api) -> Router {
         .with_state(Arc::new(api))
 }
 
-/// Serves until `stop` resolves; requests that are being answered then get five seconds to end.
-pub async fn serve(
+/// Where the board's PID 1 asks whether the API answers, on the loopback interface.
+pub const PROBE_PORT: u16 = 14_264;
+
+/// Connections of the board's own probe: a place of its own, which no client can take.
+const PROBE_CONNECTIONS: usize = 2;
+
+/// Serves clients on `listener`, and the board's own probe on `probe`, until `stop` resolves.
+pub async fn serve_all(
     listener: TcpListener,
+    probe: Option<TcpListener>,
+    node: NodeHandle,
+    miner: Option<Miner>,
+    stop: tokio::sync::watch::Receiver<bool>,
+) {
+    let stopped = |mut stop: tokio::sync::watch::Receiver<bool>| async move {
+        // A closed channel is a stop too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let clients = serve(listener, MAX_CONNECTIONS, node.clone(), miner, stopped(stop.clone()));
+    match probe {
+        Some(probe) => {
+            let probe = serve(probe, PROBE_CONNECTIONS, node, None, stopped(stop));
+            tokio::join!(clients, probe);
+        }
+        None => clients.await,
+    }
+}
+
+/// Serves until `stop` resolves; requests that are being answered then get five seconds to end.
+async fn serve(
+    listener: TcpListener,
+    places: usize,
     node: NodeHandle,
     miner: Option<Miner>,
     stop: impl Future<Output = ()>,
 ) {
     let app = router(Api { node, miner });
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(places));
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     // HTTP/1.1 alone: with a choice, the server would wait for the first bytes without a limit.
     let mut http = hyper::server::conn::http1::Builder::new();

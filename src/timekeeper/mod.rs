@@ -18,17 +18,15 @@ pub use https::{PORT as HTTPS_PORT, Roots};
 /// An answer that has not come by then is lost.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// Rounds until the first one with enough answers follow each other this fast; then as [`CALM`].
-const EAGER: Duration = Duration::from_secs(10);
+/// Rounds until the first good one follow each other this fast (RFC 4330 section 10: > MUST NOT under any conditions
+/// use a poll interval less than 15 seconds).
+const EAGER: Duration = Duration::from_secs(16);
 
-/// Time between rounds, as public servers ask for (RFC 4330 section 10: > MUST NOT under any conditions use a
-/// poll interval less than 15 seconds, counted for the same server over longer times).
+/// Time between rounds once the clock is confirmed.
 const CALM: Duration = Duration::from_secs(900);
 
-/// Eager rounds in a row; then a minute each.
+/// Eager rounds in a row; then each pause is twice as long.
 const EAGER_ROUNDS: u32 = 6;
-
-const IMPATIENT: Duration = Duration::from_secs(60);
 
 /// NTP answers that make a round good: web servers are left alone then.
 const ENOUGH: usize = 3;
@@ -85,41 +83,81 @@ pub fn parse_sample(line: &str) -> Option<Sample> {
     Some(Sample { source, kind, offset_ns: number()?, delay_ns: number()?.max(0) })
 }
 
+/// PID 1's answers at the end of a round: the time is confirmed, or not.
+pub const ACCEPTED: &str = "accepted";
+/// See [`ACCEPTED`].
+pub const REFUSED: &str = "refused";
+
+/// What PID 1 says.
+enum Heard {
+    Sources(Sources),
+    Accepted(bool),
+}
+
+impl Heard {
+    fn parse(line: &str) -> Option<Self> {
+        match line {
+            ACCEPTED => Some(Self::Accepted(true)),
+            REFUSED => Some(Self::Accepted(false)),
+            _ => Sources::parse(line).map(Self::Sources),
+        }
+    }
+}
+
 /// Runs until standard input ends.
 ///
 /// # Errors
 /// Nobody reads standard output any more.
 pub fn run() -> io::Result<()> {
-    let (lines, changed) = mpsc::channel();
+    let (lines, heard) = mpsc::channel();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
-            if let Some(sources) = Sources::parse(&line)
-                && lines.send(sources).is_err()
+            if let Some(line) = Heard::parse(&line)
+                && lines.send(line).is_err()
             {
                 return;
             }
         }
     });
     let roots = Roots::public();
-    let Ok(mut sources) = changed.recv() else { return Ok(()) };
-    let mut failed = 0;
+    let mut sources = Sources::default();
+    let mut pause = Pause::default();
+    // Nothing to ask before the first list comes.
+    let mut until = None;
     loop {
-        let samples = round(&sources, NTP_PORT, HTTPS_PORT, &roots);
-        let good = samples.iter().filter(|sample| sample.kind == Kind::Ntp).count() >= ENOUGH;
-        report(&samples)?;
-        failed = if good { 0 } else { failed + 1 };
-        let pause = match failed {
-            0 => CALM,
-            1..=EAGER_ROUNDS => EAGER,
-            _ => IMPATIENT,
+        let left = until.map(|until: Instant| until.saturating_duration_since(Instant::now()));
+        let line = match left {
+            Some(left) => heard.recv_timeout(left),
+            None => heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match changed.recv_timeout(pause) {
-            Ok(new) => sources = new,
-            Err(RecvTimeoutError::Timeout) => {}
+        match line {
+            Ok(Heard::Sources(new)) if new != sources => (sources, until) = (new, Some(Instant::now())),
+            Ok(Heard::Sources(_)) => {}
+            Ok(Heard::Accepted(accepted)) => until = Some(Instant::now() + pause.after(accepted)),
+            Err(RecvTimeoutError::Timeout) => {
+                report(&round(&sources, NTP_PORT, HTTPS_PORT, &roots))?;
+                // The answer sets the time of the next round; should there be none, this does.
+                until = Some(Instant::now() + CALM);
+            }
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        // Only the newest list counts.
-        sources = changed.try_iter().last().unwrap_or(sources);
+    }
+}
+
+/// How long to wait for the next round: after a good one [`CALM`], after others longer and longer.
+#[derive(Debug, Default)]
+struct Pause {
+    refused: u32,
+}
+
+impl Pause {
+    fn after(&mut self, accepted: bool) -> Duration {
+        self.refused = if accepted { 0 } else { self.refused + 1 };
+        match self.refused {
+            0 => CALM,
+            1..=EAGER_ROUNDS => EAGER,
+            more => EAGER.saturating_mul(2_u32.saturating_pow((more - EAGER_ROUNDS).min(8))).min(CALM),
+        }
     }
 }
 

@@ -131,3 +131,12 @@ fn lines_between_the_processes_read_back() {
     }
     assert_eq!(Sources::parse("sources x"), None);
 }
+
+#[test]
+fn servers_are_left_alone_more_and_more() {
+    let mut pause = super::Pause::default();
+    let seconds = [(); 14].map(|()| pause.after(false).as_secs());
+    assert_eq!(seconds, [16, 16, 16, 16, 16, 16, 32, 64, 128, 256, 512, 900, 900, 900]);
+    assert_eq!(pause.after(true).as_secs(), 900);
+    assert_eq!(pause.after(false).as_secs(), 16);
+}

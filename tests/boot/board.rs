@@ -20,6 +20,8 @@ pub(crate) struct Board {
     console: PathBuf,
     serial: PathBuf,
     control: PathBuf,
+    /// Of its link to the test's network.
+    pub(crate) mac: &'static str,
 }
 
 impl Board {
@@ -101,7 +103,8 @@ impl Board {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null());
         let qemu = command.spawn().unwrap();
-        Self { qemu: RefCell::new(qemu), console, serial, control }
+        let mac = if machine.starts_with("virt") { host::MAC } else { host::PI_MAC };
+        Self { qemu: RefCell::new(qemu), console, serial, control, mac }
     }
 
     pub(crate) fn api(&self) -> SocketAddr {
@@ -189,11 +192,12 @@ impl Board {
         let mut control = UnixStream::connect(&self.control).unwrap();
         control.set_read_timeout(Some(LIMIT)).unwrap();
         let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
-        let mut answer = || lines.next().unwrap().unwrap();
-        answer();
+        let mut line = || lines.next().unwrap().unwrap();
+        line();
         for command in ["\"qmp_capabilities\"", command] {
             writeln!(control, "{{\"execute\":{command}}}").unwrap();
-            let answer = answer();
+            // Events may come in between.
+            let answer = std::iter::repeat_with(&mut line).find(|line| !line.contains("\"event\"")).unwrap();
             assert!(!answer.contains("\"error\""), "{command}: {answer}");
         }
     }

@@ -49,7 +49,8 @@ pub(crate) fn enter_namespace() {
         command.args(["--user", "--map-root-user"]);
     }
     let error = command
-        .args(["--net", "--kill-child"])
+        // With its own process ids, nothing that it started outlives it.
+        .args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(std::env::current_exe().unwrap())
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
@@ -62,8 +63,13 @@ pub(crate) fn enter_namespace() {
 }
 
 fn install_packages() {
-    let needed =
-        [("dnsmasq", "dnsmasq-base"), ("ip", "iproute2"), ("unshare", "util-linux"), ("e2fsck", "e2fsprogs")];
+    let needed = [
+        ("dnsmasq", "dnsmasq-base"),
+        ("ip", "iproute2"),
+        ("unshare", "util-linux"),
+        ("e2fsck", "e2fsprogs"),
+        ("fsck.vfat", "dosfstools"),
+    ];
     let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let present = |program: &str| folders.iter().any(|folder| PathBuf::from(folder).join(program).exists());
     let missing = needed.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package);
@@ -144,8 +150,8 @@ impl Lan {
 
     /// The address that the board got.
     pub(crate) fn lease_of_board(&self, board: &Board) -> Ipv4Addr {
-        board.wait_for("a lease on the second link", || self.lease().is_some());
-        self.lease().unwrap()
+        board.wait_for("a lease", || self.lease(board.mac).is_some());
+        self.lease(board.mac).unwrap()
     }
 
     /// The same, once its API answers there.
@@ -159,9 +165,9 @@ impl Lan {
         address
     }
 
-    fn lease(&self) -> Option<Ipv4Addr> {
+    fn lease(&self, mac: &str) -> Option<Ipv4Addr> {
         let text = fs::read_to_string(&self.leases).unwrap_or_default();
-        let line = text.lines().find(|line| line.contains(MAC) || line.contains(PI_MAC))?;
+        let line = text.lines().find(|line| line.contains(mac))?;
         line.split(' ').nth(2)?.parse().ok()
     }
 

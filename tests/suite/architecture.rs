@@ -45,12 +45,13 @@ const LAYERS: [(&str, u32); 29] = [
 ];
 
 /// Modules of one layer that may use another of the same layer.
-const NEIGHBOURS: [(&str, &str); 6] = [
+const NEIGHBOURS: [(&str, &str); 7] = [
     ("config", "protocol"),
     ("config", "pow"),
     ("pow", "protocol"),
     ("board", "protocol"),
     ("handle", "store"),
+    ("init", "attack"),
     ("store", "files"),
 ];
 

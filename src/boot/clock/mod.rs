@@ -104,8 +104,11 @@ const RIGHT_NS: i64 = 20_000_000;
 /// Up to this it is slewed.
 const SLEW_NS: i64 = SECOND_NS / 2;
 
-/// A time that lies this far behind the floor is a fault of the source: thirty years.
+/// A time that lies this far behind the program's is a fault of the source: thirty years.
 const CEILING_S: u64 = 30 * 365 * 86_400;
+
+/// Clocks of honest nodes are no further apart, in seconds.
+const AHEAD_S: u64 = 600;
 
 /// After this long without a quorum, in seconds, the servers that DHCP named count alone.
 const ALONE_AFTER_S: u64 = 60;
@@ -116,6 +119,8 @@ pub struct Clock {
     trust: Trust,
     /// This time has passed for certain.
     floor: u64,
+    /// This time is far in the future of the program.
+    ceiling: u64,
 }
 
 /// What a start finds.
@@ -138,15 +143,17 @@ impl Clock {
     ///
     /// A battery-backed clock that is behind what is certain, or thirty years before it, is a flat battery.
     pub fn start(found: Found) -> (Self, Option<u64>) {
-        let floor = found.built.max(found.saved_sure);
-        let plausible = |time: u64| time >= floor && time < floor + CEILING_S;
+        let ceiling = found.built.saturating_add(CEILING_S);
+        let sure = if found.saved_sure < ceiling { found.saved_sure } else { 0 };
+        let floor = found.built.max(sure);
+        let plausible = |time: u64| time >= floor && time < ceiling;
         let battery = plausible(found.battery) && found.battery >= found.saved;
         let trust = if battery { Trust::Battery } else { Trust::Floor };
         let saved = if plausible(found.saved) { found.saved } else { 0 };
         let right = if battery { found.battery } else { floor.max(saved) };
         // Two clocks of whole seconds that agree may differ by one; a wild kernel clock is set back.
         let keep = found.now + 2 >= right && plausible(found.now) && !(battery && found.now > right + 2);
-        (Self { trust, floor }, (!keep).then_some(right))
+        (Self { trust, floor, ceiling }, (!keep).then_some(right))
     }
 
     /// What the time rests on.
@@ -157,7 +164,9 @@ impl Clock {
     /// A signed milestone of others carries this time: it has passed. Gives the time to raise the clock to, when
     /// that is behind.
     pub fn milestone(&mut self, timestamp: u64, now: u64) -> Option<u64> {
-        if timestamp >= self.floor + CEILING_S {
+        // Once the time is confirmed, a milestone that is ahead of it is its issuer's mistake.
+        let ahead = self.trust.is_trusted() && timestamp > now.saturating_add(AHEAD_S);
+        if timestamp >= self.ceiling || ahead {
             return None;
         }
         self.floor = self.floor.max(timestamp);
@@ -193,7 +202,7 @@ impl Clock {
             return Err(Useless::Weaker);
         }
         let said = i128::from(now) + i128::from(offset / SECOND_NS);
-        if said < i128::from(self.floor) || said >= i128::from(self.floor + CEILING_S) {
+        if said < i128::from(self.floor) || said >= i128::from(self.ceiling) {
             return Err(Useless::BelowFloor);
         }
         let decision = self.decide(offset, trust);

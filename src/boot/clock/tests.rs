@@ -176,6 +176,7 @@ fn milestones_raise_the_floor() {
     assert_eq!(clock.milestone(BUILT + DAY, BUILT), Some(BUILT + DAY));
     assert_eq!(clock.milestone(BUILT + 5, BUILT + DAY), None);
     assert_eq!(clock.judge(&ntp(&[-60; 3]), nobody, BUILT + DAY, 0), Err(Useless::BelowFloor));
+    assert_eq!(confirmed().milestone(BUILT + 601, BUILT), None);
     // A milestone of a far future is a mistake of its issuer.
     assert_eq!(clock.milestone(u64::MAX / 2, BUILT + DAY), None);
 }

@@ -36,6 +36,8 @@ const ICMP_TYPES: [u8; 4] = [3, 8, 11, 12];
 const ICMPV6_LIMITED_TYPES: [u8; 5] = [1, 2, 3, 4, 128];
 /// router-advert, neighbour-solicit, neighbour-advert: never limited, or IPv6 stops.
 const ICMPV6_NEIGHBOUR_TYPES: [u8; 3] = [134, 135, 136];
+/// multicast-listener-query.
+const ICMPV6_LISTENER_QUERY: u8 = 130;
 const ICMP_LIMIT: Match = Match::RateLimit { per_second: 20, burst: 20 };
 
 /// What one address may do with the opened TCP ports: a proxy in front of the node stays below that.
@@ -162,6 +164,17 @@ pub fn input_rules(allow: &[AllowRule]) -> Vec<Rule> {
     rules.extend(ICMP_TYPES.map(|kind| icmp(FAMILY_IPV4, ICMP, kind, true)));
     rules.extend(ICMPV6_NEIGHBOUR_TYPES.map(|kind| icmp(FAMILY_IPV6, ICMPV6, kind, false)));
     rules.extend(ICMPV6_LIMITED_TYPES.map(|kind| icmp(FAMILY_IPV6, ICMPV6, kind, true)));
+    // Multicast listener queries, of routers on the link only: without an answer a switch may stop sending us
+    // neighbour solicitations.
+    let link_local = Match::Source(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10);
+    let query = vec![
+        Match::Family(FAMILY_IPV6),
+        link_local,
+        Match::Protocol(ICMPV6),
+        Match::IcmpType(ICMPV6_LISTENER_QUERY),
+        ICMP_LIMIT,
+    ];
+    rules.push(Rule::accept(query));
     rules.extend(allow.iter().copied().flat_map(port_rules));
     rules
 }
@@ -174,42 +187,29 @@ fn icmp(family: u8, protocol: u8, kind: u8, limited: bool) -> Rule {
     Rule::accept(matches)
 }
 
+/// For each range of addresses that may come: the limits, then the door. Others never enter a set.
 fn port_rules(allow: AllowRule) -> Vec<Rule> {
+    let family = |network: IpAddr| if network.is_ipv4() { FAMILY_IPV4 } else { FAMILY_IPV6 };
+    let ranges = match allow.from {
+        Source::Any => vec![vec![Match::Family(FAMILY_IPV4)], vec![Match::Family(FAMILY_IPV6)]],
+        Source::PrivateRanges => private_ranges()
+            .into_iter()
+            .map(|(network, prefix)| vec![Match::Family(family(network)), Match::Source(network, prefix)])
+            .collect(),
+    };
+    let limits = if allow.protocol == Protocol::Tcp { &PER_SOURCE[..] } else { &[] };
     let mut rules = Vec::new();
-    if allow.protocol == Protocol::Tcp {
-        for (family, limit) in
-            [FAMILY_IPV4, FAMILY_IPV6].into_iter().flat_map(|family| PER_SOURCE.map(|limit| (family, limit)))
-        {
-            rules.push(Rule::drop(vec![
-                Match::Family(family),
-                Match::Protocol(allow.protocol.number()),
-                Match::DestinationPort(allow.port),
-                Match::ConnectionState(ct_state::NEW),
-                Match::OverLimit(family, limit),
-            ]));
-        }
-    }
-    rules.extend(accepting(allow));
-    rules
-}
-
-fn accepting(allow: AllowRule) -> Vec<Rule> {
-    let open = |mut matches: Vec<Match>| {
+    for mut matches in ranges {
+        let family = if matches[0] == Match::Family(FAMILY_IPV4) { FAMILY_IPV4 } else { FAMILY_IPV6 };
         matches.push(Match::Protocol(allow.protocol.number()));
         matches.push(Match::DestinationPort(allow.port));
         matches.push(Match::ConnectionState(ct_state::NEW));
-        Rule::accept(matches)
-    };
-    match allow.from {
-        Source::Any => vec![open(Vec::new())],
-        Source::PrivateRanges => private_ranges()
-            .into_iter()
-            .map(|(network, prefix)| {
-                let family = if network.is_ipv4() { FAMILY_IPV4 } else { FAMILY_IPV6 };
-                open(vec![Match::Family(family), Match::Source(network, prefix)])
-            })
-            .collect(),
+        for limit in limits {
+            rules.push(Rule::drop([matches.clone(), vec![Match::OverLimit(family, *limit)]].concat()));
+        }
+        rules.push(Rule::accept(matches));
     }
+    rules
 }
 
 fn private_ranges() -> [(IpAddr, u8); 7] {
