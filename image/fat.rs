@@ -56,7 +56,11 @@ fn mend_folders(image: &mut [u8]) {
         let entry = |number: usize| &sector[number * ENTRY..(number + 1) * ENTRY];
         let dots = entry(1).starts_with(b".          ") && entry(3).starts_with(b"..         ");
         if dots && entry(0)[11] == LONG_NAME && entry(2)[11] == LONG_NAME {
-            let mended = [entry(1), entry(3), &sector[4 * ENTRY..]].concat();
+            let mut mended = [entry(1), entry(3), &sector[4 * ENTRY..]].concat();
+            // The root, which is the parent, goes by the number 0.
+            for at in [20, 21, 26, 27] {
+                mended[ENTRY + at] = 0;
+            }
             sector[..mended.len()].copy_from_slice(&mended);
             sector[mended.len()..].fill(0);
         }

@@ -55,7 +55,7 @@ impl Machine {
         let card = card.display();
         let options = match self {
             Self::Virt => format!(
-                "-M virt -cpu cortex-a72 -smp 2 -m 1024 -drive if=none,id=card,format=raw,file={card} \
+                "-M virt -cpu cortex-a72 -smp 2 -m 2048 -drive if=none,id=card,format=raw,file={card} \
                  -device virtio-blk-pci,drive=card,id=disk -device virtio-rng-pci -device i6300esb"
             ),
             // Processors and memory are those of the board.

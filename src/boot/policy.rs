@@ -92,6 +92,11 @@ impl Vigil {
         self.seen[sign as usize] = now;
     }
 
+    /// Whether the node has proven that it works.
+    pub fn works(&self) -> bool {
+        self.starting.is_none()
+    }
+
     /// The node ended and will be started again. Earlier failures count on: a node that crashes for ever is no
     /// node that works.
     pub fn ended(&mut self, now: Instant) {

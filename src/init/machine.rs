@@ -349,7 +349,8 @@ impl Machine {
         if setup::has_argument("osmia.attack=panel") {
             crate::attack::panel();
         }
-        if setup::has_argument("osmia.attack=stop") {
+        let works = self.vigil.as_ref().is_some_and(Vigil::works);
+        if works && setup::has_argument("osmia.attack=stop") {
             let stopped = rustix::process::kill_process(pid, rustix::process::Signal::STOP);
             tracing::info!(?stopped, "node stopped for a test");
         }

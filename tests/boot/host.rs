@@ -99,6 +99,8 @@ fn serve_time(address: Ipv4Addr) {
             answer[24..32].copy_from_slice(&question[40..48]);
             for at in [32, 40] {
                 answer[at..at + 4].copy_from_slice(&seconds.to_be_bytes());
+                let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
+                answer[at + 4..at + 8].copy_from_slice(&u32::try_from(fraction).unwrap().to_be_bytes());
             }
             if length == 48 {
                 let _ = socket.send_to(&answer, client);

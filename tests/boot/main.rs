@@ -34,7 +34,7 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
     let tests = TESTS.iter().filter(|(name, _)| is_wanted(name)).collect::<Vec<_>>();
     assert!(!tests.is_empty(), "no test is called {wanted:?}");
-    let mut failed = Vec::new();
+    let mut failed: Vec<&str> = Vec::new();
     for (name, test) in &tests {
         let started = Instant::now();
         println!("test {name} ...");
@@ -42,7 +42,7 @@ fn main() {
         let result = catch_unwind(AssertUnwindSafe(|| test(&card, &lan)));
         let word = if result.is_ok() { "ok" } else { "FAILED" };
         println!("test {name} ... {word} ({:.0} s)", started.elapsed().as_secs_f32());
-        failed.extend(result.is_err().then_some(name));
+        failed.extend(result.is_err().then_some(*name));
     }
     assert!(failed.is_empty(), "failed: {failed:#?}");
     println!("boot: {} passed, 0 failed", tests.len());
