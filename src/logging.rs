@@ -25,7 +25,7 @@ pub fn start() {
     let _ = tracing::subscriber::set_global_default(lines);
 }
 
-/// For PID 1: from now on, lines are also kept in `path` (see [`Kept`]), and the console gets them from a thread of its
+/// For PID 1: from now on, lines are also kept in `path` (the last 128 KiB), and the console gets them from a thread of its
 /// own: a serial line that is slow, or stopped from outside, must not stop PID 1. Of several calls only the first
 /// counts.
 ///

@@ -2,7 +2,7 @@
 //!
 //! It reads two files that PID 1 writes in memory and serves them over plain HTTP: `/` for people, `/status.json`
 //! for programs, `/log` for both. It takes no orders and knows no secrets. One thread a connection, at most
-//! [`MAX_CONNECTIONS`]; at most 4 KiB and 5 s for a request.
+//! sixteen; at most 4 KiB and 5 s for a request.
 
 mod page;
 
