@@ -154,8 +154,8 @@ fn use_panel() -> io::Result<()> {
     let chip =
         chips.into_iter().find(|path| path.join("sim_gpio0").exists()).ok_or(io::ErrorKind::NotFound)?;
     let pause = |ms| std::thread::sleep(std::time::Duration::from_millis(ms));
-    // The light's thread may be a turn behind the state.
-    pause(500);
+    // The light's thread looks for it once a second.
+    pause(2_000);
     let mut seen = Vec::new();
     for _ in 0..400 {
         seen.push(fs::read_to_string(chip.join("sim_gpio0/value"))?.trim() == "1");

@@ -15,8 +15,11 @@ use crate::boot::status::Status;
 /// The shortest step of a pattern.
 const TURN: Duration = Duration::from_millis(50);
 
-/// How often a missing light or display is looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often a missing light is looked for: the kernel has a pattern of its own, which means nothing here.
+const LOOK_FOR_LIGHT: Duration = Duration::from_secs(1);
+
+/// How often a missing display is looked for: a bus that nobody answers on may take seconds.
+const LOOK_FOR_DISPLAY: Duration = Duration::from_secs(10);
 
 /// Organic dots fade: the display goes dark when nothing has to be seen for this long.
 const AWAKE: Duration = Duration::from_secs(300);
@@ -36,7 +39,7 @@ pub enum Message {
 pub fn start(led: Option<&str>, bus: Option<&str>) -> Sender<Message> {
     let (sender, messages) = mpsc::channel();
     let led = led.map(|name| Path::new("/sys/class/leds").join(name));
-    let mut panel = Panel { led, bus: bus.map(str::to_owned), light: None, display: None, looked: None };
+    let mut panel = Panel { led, bus: bus.map(str::to_owned), light: None, display: None, looked: [None; 2] };
     std::thread::spawn(move || {
         let started = Instant::now();
         let mut status = Status::default();
@@ -69,22 +72,21 @@ struct Panel {
     bus: Option<String>,
     light: Option<ClassLight>,
     display: Option<Display<I2cdev>>,
-    looked: Option<Instant>,
+    /// When light and display were last looked for.
+    looked: [Option<Instant>; 2],
 }
 
 impl Panel {
     fn look(&mut self) {
-        let due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
-        if !due {
-            return;
-        }
-        self.looked = Some(Instant::now());
-        if self.light.is_none() {
+        let due = |looked: Option<Instant>, every| looked.is_none_or(|looked| looked.elapsed() >= every);
+        let [light, display] = self.looked;
+        if self.light.is_none() && due(light, LOOK_FOR_LIGHT) {
+            self.looked[0] = Some(Instant::now());
             self.light = self.led.as_deref().and_then(|folder| ClassLight::take(folder).ok());
         }
-        if self.display.is_none()
-            && let Some(bus) = self.bus.as_deref().and_then(bus_with_node)
-        {
+        if self.display.is_none() && due(display, LOOK_FOR_DISPLAY) {
+            self.looked[1] = Some(Instant::now());
+            let Some(bus) = self.bus.as_deref().and_then(bus_with_node) else { return };
             self.display = I2cdev::new(bus).ok().and_then(|bus| Display::start(bus).ok());
             if self.display.is_some() {
                 tracing::info!("display found");

@@ -57,7 +57,9 @@ pub(crate) fn damage_is_told(_: &Card, lan: &host::Lan) {
     {
         let board = Board::boot(&card, &[]);
         page_says(&board, lan, "healthy", "autoboot.txt was damaged");
-        board.pull_plug();
+        // In order, as files are written below past the file system's journal.
+        board.press_power_button();
+        board.wait_for("the board to switch itself off", || board.has_ended());
     }
     assert_eq!(card.read_boot("autoboot.txt"), whole, "not mended");
     lan.forget();
