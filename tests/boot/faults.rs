@@ -1,35 +1,10 @@
 //! What can go wrong with a card: each ends in a running board that says so plainly.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::board::Board;
 use crate::card::{self, Card};
 use crate::{client, host};
-
-/// Power cuts spread over a first start.
-const CUTS: u32 = 30;
-
-/// The plug is pulled at thirty moments of a first start, from the first moment of growing to the first milestones;
-/// the next start of each card serves the API. qemu is killed: what the board had flushed is on the card, and of the
-/// rest what qemu had taken already, so this is the milder kind of cut, without writes out of order.
-pub(crate) fn power_cuts_during_the_first_start(_: &Card, _: &host::Lan) {
-    let image = card::build_image();
-    let whole = {
-        let started = Instant::now();
-        let board = Board::boot(&Card::new(&image, "cut"), &[]);
-        board.wait_healthy();
-        started.elapsed()
-    };
-    for cut in 0..CUTS {
-        let card = Card::new(&image, "cut");
-        let board = Board::boot(&card, &[]);
-        std::thread::sleep(whole * (cut + 1) / CUTS);
-        board.pull_plug();
-        let board = Board::boot(&card, &[]);
-        board.wait_healthy();
-        assert!(client::try_confirmed(board.api()).is_some_and(|index| index >= 1), "cut {cut}");
-    }
-}
 
 /// Waits until the status page says `why`, in this state.
 fn page_says(board: &Board, lan: &host::Lan, state: &str, why: &str) {
