@@ -25,7 +25,13 @@ pub(crate) const INITRD: &str = "initrd";
 const CHUNK: usize = 1 << 16;
 
 /// Writes the image, replacing what is there.
-pub(crate) fn write(plan: &Plan, kernel: &Kernel, initrd: &[u8], out: &Path) -> anyhow::Result<()> {
+pub(crate) fn write(
+    plan: &Plan,
+    kernel: &Kernel,
+    initrd: &[u8],
+    data: &[u8],
+    out: &Path,
+) -> anyhow::Result<()> {
     let layout = Layout::new(plan.image());
     progress::step("writing the image", || {
         let partial = out.with_extension("partial");
@@ -47,8 +53,7 @@ pub(crate) fn write(plan: &Plan, kernel: &Kernel, initrd: &[u8], out: &Path) -> 
         put(&mut disk, layout.slots[0], &fat(layout.slots[0], "SLOT-A", &slot(plan, kernel, initrd)?)?)?;
         // The first update fills it.
         put(&mut disk, layout.slots[1], &fat(layout.slots[1], "SLOT-B", &[])?)?;
-        drop(disk);
-        make_data(&partial, layout.data)?;
+        put(&mut disk, layout.data, data)?;
         std::fs::rename(&partial, out).context("renaming")
     })?;
     progress::say(&format!("image: {}", out.display()));
@@ -130,11 +135,11 @@ fn put(disk: &mut File, extent: Extent, content: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the data file system in a file of its own: mkfs knows the block size and number of inodes that
-/// let it grow a thousandfold, and everything random or timed in it is fixed.
-fn make_data(disk: &Path, extent: Extent) -> anyhow::Result<()> {
-    let file = disk.with_extension("data");
-    File::create(&file)?.set_len(extent.sectors * SECTOR_BYTES)?;
+/// Makes the data file system: mkfs knows the block size and number of inodes that let it grow a thousandfold, and
+/// everything random or timed in it is fixed.
+pub(crate) fn make_data(plan: &Plan, out: &Path) -> anyhow::Result<Vec<u8>> {
+    let file = out.with_extension("data");
+    File::create(&file)?.set_len(Layout::new(plan.image()).data.sectors * SECTOR_BYTES)?;
     let mut command = Command::new(host::find("mkfs.ext4").context("mkfs.ext4 is missing")?);
     command
         .args(["-q", "-F", "-b", "4096", "-i", "65536", "-m", "1", "-L", "osmia-data"])
@@ -146,7 +151,19 @@ fn make_data(disk: &Path, extent: Extent) -> anyhow::Result<()> {
     host::run_quietly(&mut command)?;
     let content = std::fs::read(&file)?;
     std::fs::remove_file(&file)?;
-    put(&mut OpenOptions::new().write(true).open(disk)?, extent, &content)
+    Ok(content)
+}
+
+/// The blocks of a file system that are not zero, as `osmia::firmware::disk::restore_fresh` reads them.
+pub(crate) fn blocks(file_system: &[u8]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (number, block) in (0_u32..).zip(file_system.chunks(4_096)) {
+        if block.iter().any(|byte| *byte != 0) {
+            list.extend_from_slice(&number.to_le_bytes());
+            list.extend_from_slice(block);
+        }
+    }
+    list
 }
 
 /// Writes `….img.xz` beside the image and gives its path.

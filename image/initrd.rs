@@ -9,8 +9,8 @@ const FILE: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
 const DEVICE: u32 = 0o020_000;
 
-/// Packs binary, modules and the few folders and devices that must exist before anything is mounted.
-pub(crate) fn pack(osmia: &[u8], kernel: &Kernel, built: u64) -> anyhow::Result<Vec<u8>> {
+/// Packs binary, modules, the fresh data file system (its blocks) and the few folders and devices that must exist before anything is mounted.
+pub(crate) fn pack(osmia: &[u8], kernel: &Kernel, data: &[u8], built: u64) -> anyhow::Result<Vec<u8>> {
     progress::step("packing the initramfs", || {
         let mut archive = Archive::default();
         for folder in ["boot", "data", "dev", "etc", "lib", "lib/modules", "proc", "run", "sys"] {
@@ -21,6 +21,7 @@ pub(crate) fn pack(osmia: &[u8], kernel: &Kernel, built: u64) -> anyhow::Result<
         archive.add("dev/null", DEVICE | 0o666, &[], (1, 3));
         archive.add("etc/built", FILE | 0o444, format!("{built}\n").as_bytes(), (0, 0));
         archive.add("init", FILE | 0o555, osmia, (0, 0));
+        archive.add("lib/data.blocks", FILE | 0o444, data, (0, 0));
         archive.add("lib/modules/index", FILE | 0o444, kernel.index.as_bytes(), (0, 0));
         for (name, module) in &kernel.modules {
             archive.add(&format!("lib/modules/{name}.ko"), FILE | 0o444, module, (0, 0));

@@ -135,8 +135,10 @@ fn build(arguments: &Build) -> anyhow::Result<PathBuf> {
     for board in &plan.boards {
         drivers::check(board, &kernel)?;
     }
-    let initrd = initrd::pack(&osmia, &kernel, plan.built)?;
-    disk::write(&plan, &kernel, &initrd, &out).with_context(|| format!("writing {}", out.display()))?;
+    let data = disk::make_data(&plan, &out)?;
+    let initrd = initrd::pack(&osmia, &kernel, &disk::blocks(&data), plan.built)?;
+    disk::write(&plan, &kernel, &initrd, &data, &out)
+        .with_context(|| format!("writing {}", out.display()))?;
     if arguments.compress {
         let packed = disk::compress(&out)?;
         for path in release::write(&plan, &out, &packed, arguments.url_base.as_deref())? {

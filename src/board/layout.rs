@@ -17,6 +17,8 @@ const MIB: u64 = (1 << 20) / SECTOR_BYTES;
 /// Disk signature of every card, so that the firmware knows its own: "OSMI".
 pub const DISK_SIGNATURE: [u8; 4] = *b"OSMI";
 
+/// Within the area for boot code, which no board has.
+const GROWTH_AT: usize = 439;
 const SIGNATURE_AT: usize = 440;
 const TABLE_AT: usize = 446;
 const ENTRY_BYTES: usize = 16;
@@ -116,6 +118,38 @@ pub fn read_mbr(mbr: &[u8; 512]) -> Option<[Extent; 4]> {
     })
 }
 
+/// How far the growing of the data partition is. Nothing is stored on it before it is [`Growth::Done`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Growth {
+    /// As the image builder made it.
+    Fresh,
+    /// Begun: after a power cut the file system may be neither the old nor the new one.
+    Begun,
+    /// The partition may hold data.
+    Done,
+}
+
+/// Reads the state of growing; a number that means nothing is taken for data.
+pub fn growth(mbr: &[u8; 512]) -> Growth {
+    match mbr[GROWTH_AT] {
+        0 => Growth::Fresh,
+        1 => Growth::Begun,
+        _ => Growth::Done,
+    }
+}
+
+/// The record with another state of growing.
+#[must_use]
+pub fn with_growth(mbr: &[u8; 512], growth: Growth) -> [u8; 512] {
+    let mut changed = *mbr;
+    changed[GROWTH_AT] = match growth {
+        Growth::Fresh => 0,
+        Growth::Begun => 1,
+        Growth::Done => 2,
+    };
+    changed
+}
+
 /// The record with the data partition reaching to the end of a disk of `disk_sectors`, and that partition;
 /// `None` when it does already, is not ours, or less than a MiB could be won.
 pub fn grown(mbr: &[u8; 512], disk_sectors: u64) -> Option<([u8; 512], Extent)> {
@@ -133,7 +167,7 @@ pub fn grown(mbr: &[u8; 512], disk_sectors: u64) -> Option<([u8; 512], Extent)> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Layout, MIB, grown, read_mbr};
+    use super::{Growth, Layout, MIB, grown, growth, read_mbr, with_growth};
     use crate::board::Board;
 
     fn layout() -> Layout {
@@ -147,6 +181,19 @@ mod tests {
         assert_eq!(extents, [layout.boot, layout.slots[0], layout.slots[1], layout.data]);
         assert!(extents.windows(2).all(|pair| pair[0].end() == pair[1].start));
         assert_eq!(read_mbr(&[0; 512]), None);
+    }
+
+    #[test]
+    fn the_state_of_growing_leaves_the_table_alone() {
+        let fresh = layout().mbr();
+        assert_eq!(growth(&fresh), Growth::Fresh);
+        for state in [Growth::Fresh, Growth::Begun, Growth::Done] {
+            let changed = with_growth(&fresh, state);
+            assert_eq!((growth(&changed), read_mbr(&changed)), (state, read_mbr(&fresh)));
+        }
+        let mut strange = fresh;
+        strange[super::GROWTH_AT] = 77;
+        assert_eq!(growth(&strange), Growth::Done);
     }
 
     #[test]

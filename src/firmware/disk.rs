@@ -5,10 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::ioctl;
-use crate::board::layout::{self, SECTOR_BYTES};
+use crate::board::layout::{self, Growth, SECTOR_BYTES};
 
 /// Blocks of the data partition's file system, in bytes.
-const EXT4_BLOCK_BYTES: u64 = 4_096;
+const EXT4_BLOCK: usize = 4_096;
+const EXT4_BLOCK_BYTES: u64 = EXT4_BLOCK as u64;
 
 /// The disk that this system was started from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,21 +62,59 @@ impl Disk {
         text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "size of the disk"))
     }
 
-    /// Grows partition 4 to the end of the disk: one sector is written, so a power cut leaves the old or
-    /// the new table. Gives the partition's new size in bytes, `None` when there was nothing to do.
+    /// How far the growing of partition 4 is.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn growth(&self) -> io::Result<Growth> {
+        Ok(layout::growth(&self.mbr()?))
+    }
+
+    /// Lets partition 4 reach to the end of the disk and notes `growth`, in one sector: a power cut leaves the old or
+    /// the new table. Gives the partition's new size in bytes when that changed.
     ///
     /// # Errors
     /// The table cannot be written, or the kernel does not take the new size.
-    pub fn grow(&self) -> io::Result<Option<u64>> {
-        let Some((mbr, extent)) = layout::grown(&self.mbr()?, self.sectors()?) else { return Ok(None) };
+    pub fn grow(&self, growth: Growth) -> io::Result<Option<u64>> {
+        let mbr = self.mbr()?;
+        let grown = layout::grown(&mbr, self.sectors()?);
+        let (table, extent) = grown.map_or((mbr, None), |(table, extent)| (table, Some(extent)));
+        let table = layout::with_growth(&table, growth);
+        if table == mbr {
+            return Ok(None);
+        }
         let mut device = OpenOptions::new().read(true).write(true).open(self.device())?;
         device.seek(SeekFrom::Start(0))?;
-        device.write_all(&mbr)?;
+        device.write_all(&table)?;
         device.sync_all()?;
+        let Some(extent) = extent else { return Ok(None) };
         let bytes = |sectors: u64| i64::try_from(sectors * SECTOR_BYTES).unwrap_or(i64::MAX);
         ioctl::resize_partition(&device, 4, bytes(extent.start), bytes(extent.sectors))?;
         Ok(Some(extent.sectors * SECTOR_BYTES))
     }
+}
+
+/// Writes the file system that the image builder made over the first `bytes` of a partition, zeros included. `blocks`
+/// are those of its blocks that are not zero: for each its number (32 bits, little-endian) and its 4,096 bytes.
+///
+/// # Errors
+/// The list does not fit, or the partition cannot be written.
+pub fn restore_fresh(device: &Path, bytes: u64, blocks: &[u8]) -> io::Result<()> {
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "the fresh file system is damaged");
+    let mut content = vec![0; usize::try_from(bytes).map_err(|_| invalid())?];
+    let block = EXT4_BLOCK;
+    for entry in blocks.chunks(4 + block) {
+        let (number, data) = entry.split_first_chunk::<4>().ok_or_else(invalid)?;
+        let at = u32::from_le_bytes(*number) as usize * block;
+        content
+            .get_mut(at..at + block)
+            .filter(|_| data.len() == block)
+            .ok_or_else(invalid)?
+            .copy_from_slice(data);
+    }
+    let mut partition = OpenOptions::new().write(true).open(device)?;
+    partition.write_all(&content)?;
+    partition.sync_all()
 }
 
 /// How the kernel names disks of the kind that the board started from, where its firmware tells (Raspberry Pi
@@ -97,4 +136,24 @@ pub fn grow_data(device: &Path, place: &Path) -> io::Result<()> {
     let bytes = File::open(device)?.seek(SeekFrom::End(0))?;
     ioctl::resize_ext4(&File::open(place)?, bytes / EXT4_BLOCK_BYTES)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::restore_fresh;
+
+    #[test]
+    fn a_fresh_file_system_is_written_with_its_zeros() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().join("partition");
+        std::fs::write(&device, vec![0xa5; 5 * 4_096]).unwrap();
+        let blocks = [&2_u32.to_le_bytes()[..], &[7; 4_096]].concat();
+        restore_fresh(&device, 4 * 4_096, &blocks).unwrap();
+        let expected = [vec![0; 2 * 4_096], vec![7; 4_096], vec![0; 4_096], vec![0xa5; 4_096]].concat();
+        assert_eq!(std::fs::read(&device).unwrap(), expected);
+        for wrong in [&blocks[1..], &[&9_u32.to_le_bytes()[..], &[7; 4_096]].concat()] {
+            assert!(restore_fresh(&device, 4 * 4_096, wrong).is_err());
+        }
+        assert_eq!(std::fs::read(&device).unwrap(), expected);
+    }
 }

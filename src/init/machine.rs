@@ -111,8 +111,9 @@ impl Machine {
         self.start_rescue();
         self.start_button();
         // Growing and mounting a large card may take long: the watchdog is fed meanwhile, within its patience.
+        let data_bytes = u64::from(self.board.image.data_mib) << 20;
         let card = std::thread::spawn(move || {
-            let storage = setup::storage(modules);
+            let storage = setup::storage(modules, data_bytes);
             let found = owner::read(storage.boot, storage.data.is_ok());
             (found, storage.data)
         });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::board::Board;
+use crate::board::layout::Growth;
 use crate::firmware::cgroup::Cgroup;
 use crate::firmware::disk::{self, Disk};
 use crate::firmware::modules::Modules;
@@ -89,8 +90,8 @@ pub(super) struct Storage {
 }
 
 /// Modules of the devices found, and the card. A partition that cannot be used is no reason not to start: the
-/// owner has to be told.
-pub(super) fn storage(mut modules: Modules) -> Storage {
+/// owner has to be told. `data_bytes` is the size of a fresh data partition.
+pub(super) fn storage(mut modules: Modules, data_bytes: u64) -> Storage {
     let found = wait_for_disk(&mut modules);
     std::thread::spawn(|| late_devices(modules));
     let disk = match found {
@@ -100,13 +101,37 @@ pub(super) fn storage(mut modules: Modules) -> Storage {
             return Storage { boot: Err(problem.clone()), data: Err(problem) };
         }
     };
-    match disk.grow() {
-        Ok(Some(bytes)) => tracing::info!(mib = bytes >> 20, "data partition grown"),
-        Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "data partition not grown"),
-    }
     let boot = mount::boot(&disk.partition(1), BOOT.as_ref()).map_err(|error| error.to_string());
-    Storage { boot, data: data(&disk).map_err(|error| format!("{error:#}")) }
+    let grown = grow(&disk, data_bytes).context("growing the data partition");
+    Storage { boot, data: grown.and_then(|()| data(&disk)).map_err(|error| format!("{error:#}")) }
+}
+
+/// The fresh file system of the data partition, as the image builder made it.
+const FRESH_DATA: &str = "/lib/data.blocks";
+
+/// Lets the data partition reach to the end of the card. The kernel's way of growing a file system does not survive
+/// a power cut, so nothing is stored before it is done and unmounted; a start that finds it begun begins anew.
+fn grow(disk: &Disk, data_bytes: u64) -> anyhow::Result<()> {
+    let device = disk.partition(4);
+    match disk.growth()? {
+        Growth::Done => {
+            // A card that was copied to a larger one.
+            return disk.grow(Growth::Done).map(drop).context("partition table");
+        }
+        Growth::Begun => {
+            tracing::warn!("growing the data partition was interrupted: begun anew");
+            disk::restore_fresh(&device, data_bytes, &fs::read(FRESH_DATA)?).context(FRESH_DATA)?;
+        }
+        Growth::Fresh => {}
+    }
+    if let Some(bytes) = disk.grow(Growth::Begun).context("partition table")? {
+        tracing::info!(mib = bytes >> 20, "data partition grown");
+    }
+    mount::data(&device, DATA.as_ref())?;
+    let resized = disk::grow_data(&device, DATA.as_ref());
+    mount::detach(DATA.as_ref());
+    resized.context("file system")?;
+    disk.grow(Growth::Done).map(drop).context("partition table")
 }
 
 /// Devices show up one behind the other: a bus must have its module before its devices are seen.

@@ -1,10 +1,47 @@
 //! What can go wrong with a card: each ends in a running board that says so plainly.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::board::Board;
 use crate::card::{self, Card};
 use crate::{client, host};
+
+/// Power cuts while the data partition grows, a few milliseconds apart, and as many spread over the first start.
+const CUTS: u32 = 15;
+
+/// Between two cuts while it grows.
+const STEP: Duration = Duration::from_millis(20);
+
+/// The plug is pulled at thirty moments of a first start; the next start of each card serves the API. qemu is killed:
+/// what the board had flushed is on the card, and of the rest what qemu had taken already, so this is the milder kind
+/// of cut, without writes out of order.
+pub(crate) fn power_cuts_during_the_first_start(_: &Card, _: &host::Lan) {
+    let image = card::build_image();
+    let whole = {
+        let started = Instant::now();
+        let board = Board::boot(&Card::new(&image, "cut"), &[]);
+        board.wait_healthy();
+        started.elapsed()
+    };
+    let mut begun_anew = 0;
+    for cut in 0..2 * CUTS {
+        let card = Card::new(&image, "cut");
+        let board = Board::boot(&card, &[]);
+        if cut < CUTS {
+            board.console_says("data partition grown");
+            std::thread::sleep(STEP * cut);
+        } else {
+            std::thread::sleep(whole * (cut + 1 - CUTS) / CUTS);
+        }
+        board.pull_plug();
+        let board = Board::boot(&card, &[]);
+        board.wait_healthy();
+        assert!(client::try_confirmed(board.api()).is_some_and(|index| index >= 1), "cut {cut}");
+        begun_anew += u32::from(board.console_has("begun anew"));
+    }
+    println!("  growing was begun anew in {begun_anew} of {} starts", 2 * CUTS);
+    assert!(begun_anew > 0, "no cut came while the partition grew");
+}
 
 /// Waits until the status page says `why`, in this state.
 fn page_says(board: &Board, lan: &host::Lan, state: &str, why: &str) {

@@ -52,7 +52,7 @@ fn main() {
 type Test = (&'static str, fn(&Card, &host::Lan));
 
 /// In this order on one card: each begins where the one before left the Tangle.
-const TESTS: [Test; 15] = [
+const TESTS: [Test; 16] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a killed node comes back", killed_node_comes_back),
     ("a pulled plug loses nothing acknowledged", pulled_plug_loses_nothing),
@@ -66,6 +66,7 @@ const TESTS: [Test; 15] = [
     ("a disk that turns read-only stops the node", read_only_disk_stops_the_node),
     ("light and button work", light_and_button),
     ("damage is told", faults::damage_is_told),
+    ("thirty power cuts during the first start", faults::power_cuts_during_the_first_start),
     ("a Raspberry Pi 3 boots from the card for all", raspberry_pi_3),
     ("a Raspberry Pi 4 boots from the same image", raspberry_pi_4),
 ];
