@@ -7,6 +7,7 @@ use std::path::Path;
 
 use embedded_hal::digital::{self, OutputPin, PinState};
 
+use super::PinError;
 use crate::boot::status::State;
 
 /// A step of a pattern: so many milliseconds on, then so many off.
@@ -74,27 +75,17 @@ impl ClassLight {
     }
 }
 
-/// Why the light could not be set.
-#[derive(Debug)]
-pub struct LightError(#[expect(dead_code, reason = "shown by Debug")] io::Error);
-
-impl digital::Error for LightError {
-    fn kind(&self) -> digital::ErrorKind {
-        digital::ErrorKind::Other
-    }
-}
-
 impl digital::ErrorType for ClassLight {
-    type Error = LightError;
+    type Error = PinError<io::Error>;
 }
 
 impl OutputPin for ClassLight {
-    fn set_low(&mut self) -> Result<(), LightError> {
-        self.brightness.write_all_at(b"0", 0).map_err(LightError)
+    fn set_low(&mut self) -> Result<(), PinError<io::Error>> {
+        self.brightness.write_all_at(b"0", 0).map_err(PinError)
     }
 
-    fn set_high(&mut self) -> Result<(), LightError> {
-        self.brightness.write_all_at(self.most.as_bytes(), 0).map_err(LightError)
+    fn set_high(&mut self) -> Result<(), PinError<io::Error>> {
+        self.brightness.write_all_at(self.most.as_bytes(), 0).map_err(PinError)
     }
 }
 

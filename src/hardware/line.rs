@@ -7,6 +7,7 @@ use embedded_hal::digital::{self, InputPin};
 use gpiocdev::Request;
 use gpiocdev::line::{Bias, EdgeDetection, EdgeKind};
 
+use super::PinError;
 use crate::boot::button::{Button, Wish};
 
 /// Contacts bounce for some milliseconds.
@@ -19,26 +20,16 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Line(Request);
 
-/// Why a line could not be read.
-#[derive(Debug)]
-pub struct LineError(#[expect(dead_code, reason = "shown by Debug")] gpiocdev::Error);
-
-impl digital::Error for LineError {
-    fn kind(&self) -> digital::ErrorKind {
-        digital::ErrorKind::Other
-    }
-}
-
 impl digital::ErrorType for Line {
-    type Error = LineError;
+    type Error = PinError<gpiocdev::Error>;
 }
 
 impl InputPin for Line {
-    fn is_high(&mut self) -> Result<bool, LineError> {
-        self.0.lone_value().map(bool::from).map_err(LineError)
+    fn is_high(&mut self) -> Result<bool, PinError<gpiocdev::Error>> {
+        self.0.lone_value().map(bool::from).map_err(PinError)
     }
 
-    fn is_low(&mut self) -> Result<bool, LineError> {
+    fn is_low(&mut self) -> Result<bool, PinError<gpiocdev::Error>> {
         self.is_high().map(|high| !high)
     }
 }
