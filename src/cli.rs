@@ -95,7 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
     match Arguments::try_parse_from(arguments)?.command {
         Command::Node { config, data, small, supervised } => {
             if supervised {
-                node::await_go()?;
+                confine::await_go()?;
             }
             let config = read_config(&config)?;
             node::run(&if small { config.small() } else { config }, &data, supervised)
@@ -109,17 +109,17 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
         }
         #[cfg(feature = "attack")]
         Command::Attack { victim, data, only: None } => {
-            node::await_go()?;
+            confine::await_go()?;
             Ok(crate::attack::run(victim, &data)?)
         }
         Command::Rescue { folder, listen } => {
-            node::await_go()?;
+            confine::await_go()?;
             let needs = Needs { read: Some(&folder), listen: vec![listen.port()], ..Needs::default() };
             confine::enter(&needs)?;
             Ok(rescue::serve(&folder, listen)?)
         }
         Command::Time => {
-            node::await_go()?;
+            confine::await_go()?;
             let (connect, send) = (vec![timekeeper::HTTPS_PORT], vec![timekeeper::NTP_PORT]);
             confine::enter(&Needs { connect, send, ..Needs::default() })?;
             Ok(timekeeper::run()?)

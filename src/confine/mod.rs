@@ -6,6 +6,7 @@
 
 mod calls;
 
+use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -29,6 +30,19 @@ pub struct Needs<'a> {
     pub connect: Vec<u16>,
     /// UDP ports of others that it sends to.
     pub send: Vec<u16>,
+}
+
+/// Waits for PID 1 to say `go` on standard input: only then is this process in its control group.
+///
+/// # Errors
+/// It says anything else.
+pub fn await_go() -> anyhow::Result<()> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("standard input")?;
+    if line != "go\n" {
+        bail!("this command is for PID 1 of a board only");
+    }
+    Ok(())
 }
 
 /// Newest interface of Landlock whose rights are all meant here.

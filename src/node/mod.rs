@@ -29,8 +29,6 @@ use crate::rest;
 use crate::store::{Limits, Store};
 use engine_thread::{EngineThread, Memory};
 
-pub use supervised::await_go;
-
 /// Blocking threads: reads of the store and checks of blocks.
 const BLOCKING_THREADS: usize = 32;
 

@@ -1,32 +1,19 @@
 //! The node under PID 1: what it is told on standard input, what it reports on standard output.
 //!
 //! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy>`, where `turns` counts the
-//! engine's turns: one that stands still is PID 1's to judge. It hears `go` before anything else (see [`await_go`]),
-//! and `clock trusted` or `clock untrusted`.
+//! engine's turns: one that stands still is PID 1's to judge. It hears `go` before anything else
+//! ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`.
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::sync::watch;
 
 use super::engine_thread::Progress;
 use crate::handle::{Facts, Status};
-
-/// Waits for PID 1 to say `go`: only then is this process in its control group.
-///
-/// # Errors
-/// It says anything else.
-pub fn await_go() -> anyhow::Result<()> {
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context("standard input")?;
-    if line != "go\n" {
-        bail!("--supervised: for PID 1 of a board only");
-    }
-    Ok(())
-}
 
 /// Takes what PID 1 says about the clock, from a thread of its own.
 pub(super) fn listen(facts: Arc<Facts>) {
