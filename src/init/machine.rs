@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::service::{Role, Service, Spec};
 use super::setup;
 use super::time::Time;
-use super::{Event, network, owner, probe};
+use super::{Event, children, network, owner, probe};
 use crate::board::Board;
 use crate::boot::button::Wish;
 use crate::boot::minimum;
@@ -19,7 +19,6 @@ use crate::boot::status::{State, Status};
 use crate::config::Config;
 use crate::dhcp::Lease;
 use crate::files;
-use crate::firmware::cgroup::Limits;
 use crate::firmware::clock;
 use crate::firmware::modules::Modules;
 use crate::firmware::power::End;
@@ -60,6 +59,8 @@ pub(super) struct Machine {
     leases: BTreeMap<u32, Lease>,
     config: Option<Config>,
     resets: Resets,
+    /// The owner's configuration has a mistake, which the page tells until the next start.
+    has_mistake: bool,
     /// Little memory: the node runs in the small profile.
     small: bool,
     /// Why the data partition cannot be used.
@@ -96,6 +97,7 @@ impl Machine {
             leases: BTreeMap::new(),
             config: None,
             resets: Resets::default(),
+            has_mistake: false,
             small: false,
             disk: None,
             published: Status::default(),
@@ -108,7 +110,7 @@ impl Machine {
 
     /// Runs until an order to end; gives how.
     pub(super) fn run(mut self, modules: Modules, queue: &mpsc::Receiver<Event>) -> End {
-        self.start_rescue();
+        self.add_child(children::rescue());
         self.start_button();
         // Growing and mounting a large card may take long: the watchdog is fed meanwhile, within its patience.
         let data_bytes = u64::from(self.board.image.data_mib) << 20;
@@ -145,7 +147,7 @@ impl Machine {
         self.time = Time::start(data.is_ok(), clock);
         if let Some(config) = &found.config {
             self.status.host_name = config.host_name.clone();
-            self.start_time();
+            self.add_child(children::time());
         }
         // A firewall that cannot be loaded leaves the board closed, never open.
         if let Err(error) = network::open_ports(found.config.as_ref()) {
@@ -154,6 +156,7 @@ impl Machine {
         network::start(&self.status.host_name, &self.events);
         if let Some(mistake) = &found.mistake {
             tracing::error!("{mistake}");
+            self.has_mistake = true;
             self.status.why = mistake.clone();
             self.status.what_to_do =
                 "Switch off, mend the file on the card's first partition in any computer, switch on again."
@@ -194,16 +197,8 @@ impl Machine {
         }
     }
 
-    fn start_rescue(&mut self) {
-        self.others.push(Service::new(
-            Spec {
-                role: Role::Rescue,
-                arguments: words(&["rescue", "--folder", setup::RUN, "--listen", "[::]:80"]),
-                folder: setup::RUN,
-                limits: Limits { memory_mib: 32, tasks: 32 },
-            },
-            self.events.clone(),
-        ));
+    fn add_child(&mut self, spec: Spec) {
+        self.others.push(Service::new(spec, self.events.clone()));
     }
 
     /// A button whose chip has no driver yet is looked for until devices stop showing up.
@@ -220,32 +215,6 @@ impl Machine {
                 }
             }
         });
-    }
-
-    fn start_time(&mut self) {
-        self.others.push(Service::new(
-            Spec {
-                role: Role::Time,
-                arguments: words(&["time"]),
-                folder: "/",
-                limits: Limits { memory_mib: 64, tasks: 64 },
-            },
-            self.events.clone(),
-        ));
-    }
-
-    fn node_spec(&self) -> Spec {
-        let mut arguments =
-            words(&["node", "--config", setup::CONFIG, "--data", setup::NODE_DATA, "--supervised"]);
-        if self.small {
-            arguments.push("--small".to_owned());
-        }
-        Spec {
-            role: Role::Node,
-            arguments,
-            folder: setup::NODE_DATA,
-            limits: Limits { memory_mib: node_memory_mib(), tasks: 512 },
-        }
     }
 
     fn wait(&mut self, queue: &mpsc::Receiver<Event>) -> End {
@@ -357,18 +326,14 @@ impl Machine {
         }
         let there = self.others.iter().any(|service| service.role() == Role::Attack);
         if setup::has_argument("osmia.attack=all") && !there {
-            let victim = pid.as_raw_nonzero().to_string();
-            let arguments = words(&["attack", "--victim", &victim, "--data", setup::NODE_DATA]);
-            let limits = Limits { memory_mib: 64, tasks: 64 };
-            let spec = Spec { role: Role::Attack, arguments, folder: setup::NODE_DATA, limits };
-            self.others.push(Service::new(spec, self.events.clone()));
+            self.add_child(children::attack(pid.as_raw_nonzero().get()));
         }
     }
 
     /// A mistake in the configuration stays on the page even while the node works.
     fn set_state(&mut self, state: State, why: &str, what_to_do: &str) {
         self.status.state = state;
-        if !self.status.what_to_do.contains("mend the file") {
+        if !self.has_mistake {
             self.status.why = why.to_owned();
             self.status.what_to_do = what_to_do.to_owned();
         }
@@ -434,7 +399,7 @@ impl Machine {
                 (self.status.why, self.status.what_to_do) = (why, what.to_owned());
                 return;
             }
-            self.node = Some(Service::new(self.node_spec(), self.events.clone()));
+            self.node = Some(Service::new(children::node(self.small), self.events.clone()));
             self.vigil = Some(Vigil::new(now));
             self.set_state(State::Starting, "", "");
         }
@@ -603,15 +568,3 @@ impl Machine {
         how
     }
 }
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-/// What the node may use: all but a reserve for kernel, PID 1 and the other children.
-fn node_memory_mib() -> u64 {
-    hardware::machine::memory_mib().map_or(512, |mib| mib.saturating_sub(RESERVED_MIB).max(256))
-}
-
-/// Kernel, PID 1, status page, page cache to work with.
-const RESERVED_MIB: u64 = 192;

@@ -11,6 +11,7 @@
 //!
 //! Whatever goes wrong after step 2 is told on the status page and leaves the rest running.
 
+mod children;
 mod machine;
 mod network;
 mod orders;

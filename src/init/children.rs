@@ -1,0 +1,56 @@
+//! How each child is started: arguments, folder, limits.
+
+use super::service::{Role, Spec};
+use super::setup;
+use crate::firmware::cgroup::Limits;
+use crate::hardware;
+
+/// Kernel, PID 1, the other children, page cache to work with.
+const RESERVED_MIB: u64 = 192;
+
+/// The node may use all memory but a reserve; `small` is its profile for little memory.
+pub(super) fn node(small: bool) -> Spec {
+    let mut arguments =
+        words(&["node", "--config", setup::CONFIG, "--data", setup::NODE_DATA, "--supervised"]);
+    if small {
+        arguments.push("--small".to_owned());
+    }
+    let memory_mib =
+        hardware::machine::memory_mib().map_or(512, |mib| mib.saturating_sub(RESERVED_MIB).max(256));
+    Spec { role: Role::Node, arguments, folder: setup::NODE_DATA, limits: Limits { memory_mib, tasks: 512 } }
+}
+
+/// The status page.
+pub(super) fn rescue() -> Spec {
+    Spec {
+        role: Role::Rescue,
+        arguments: words(&["rescue", "--folder", setup::RUN, "--listen", "[::]:80"]),
+        folder: setup::RUN,
+        limits: Limits { memory_mib: 32, tasks: 32 },
+    }
+}
+
+/// The one that asks time servers.
+pub(super) fn time() -> Spec {
+    Spec {
+        role: Role::Time,
+        arguments: words(&["time"]),
+        folder: "/",
+        limits: Limits { memory_mib: 64, tasks: 64 },
+    }
+}
+
+/// The one that attacks the process `victim`.
+#[cfg(feature = "attack")]
+pub(super) fn attack(victim: i32) -> Spec {
+    Spec {
+        role: Role::Attack,
+        arguments: words(&["attack", "--victim", &victim.to_string(), "--data", setup::NODE_DATA]),
+        folder: setup::NODE_DATA,
+        limits: Limits { memory_mib: 64, tasks: 64 },
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
