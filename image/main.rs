@@ -39,6 +39,8 @@ enum Command {
     Run(Run),
     /// Boot an image with qemu's own options, and nothing else around it
     Qemu(Qemu),
+    /// Say which qemu has a machine; downloads one where the host's own is too old
+    Emulator(Emulator),
 }
 
 /// What goes into an image.
@@ -98,6 +100,16 @@ struct Qemu {
     options: Vec<String>,
 }
 
+#[derive(Args)]
+struct Emulator {
+    /// Which board it has to be able to be
+    #[arg(long, value_enum, default_value = "virt")]
+    machine: machine::Machine,
+    /// Download nothing: fail and say what is missing
+    #[arg(long)]
+    offline: bool,
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Build(arguments) => build(&arguments).map(drop),
@@ -111,6 +123,9 @@ fn main() -> ExitCode {
             &arguments.append,
             &arguments.options,
         ),
+        Command::Emulator(arguments) => arguments.machine.qemu(arguments.offline).map(|path| {
+            progress::say(&path.display().to_string());
+        }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

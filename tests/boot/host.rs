@@ -44,6 +44,9 @@ pub(crate) fn enter_namespace() {
     }
     crate::client::install();
     install_packages();
+    run(Command::new(env!("CARGO_BIN_EXE_mkimage"))
+        .args(["emulator", "--machine", "raspi4b"])
+        .current_dir(env!("CARGO_MANIFEST_DIR")));
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
