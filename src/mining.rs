@@ -52,9 +52,10 @@ impl Miner {
         let stop = Arc::new(AtomicBool::new(false));
         let _guard = StopOnDrop(stop.clone());
         let (sender, mut found) = mpsc::channel(1);
+        let kernel = crate::pow::kernel::Kernel::named("u64/ping-pong").expect("always");
         for worker in 0..self.workers {
             let (stop, sender) = (stop.clone(), sender.clone());
-            let mut search = Search::new(digest, zeros, worker, self.workers);
+            let mut search = Search::new(kernel, digest, zeros, u8::try_from(worker).unwrap_or(0));
             // Threads of their own: those for reads of the store must not wait for a nonce.
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {

@@ -1,57 +1,34 @@
-//! Nonce search: a share of the nonce space, stepped one batch of 64 nonces at a time.
+//! Nonce search: a share of the nonce space, stepped one batch at a time.
 
-use super::curl::{self, HASH_TRITS, NONCE_AT};
-use super::lanes::{LANES, Trit, lanes_with_zeros};
-use super::trits::{TRITS_PER_BYTE, b1t6};
+use super::curl;
+use super::kernel::{Batches, Kernel};
 
-/// A search that its owner steps until it finds a nonce or is dropped. Holds 4 KB.
+/// Shares of the nonce space.
+pub const SHARES: u32 = 256;
+
+/// A search that its owner steps until it finds a nonce or is dropped. Holds two states, 47 KB for each 128 lanes.
 #[derive(Debug)]
 pub struct Search {
     digest: [u8; 32],
     zeros: u32,
-    next: u64,
-    input: [Trit; HASH_TRITS],
+    batches: Box<dyn Batches>,
 }
 
 impl Search {
-    /// Looks for `zeros` trailing zero trits in share `worker` of `workers` equal shares of all nonces.
-    ///
-    /// # Panics
-    /// When `workers` is 0 or `worker` is not below it.
-    pub fn new(digest: [u8; 32], zeros: u32, worker: u32, workers: u32) -> Self {
-        assert!(worker < workers, "worker {worker} of {workers}");
-        let next = u64::MAX / u64::from(workers) * u64::from(worker);
-        // A batch counts in the lanes' bits of the nonce, so it starts at a multiple of them.
-        let next = next - next % LANES as u64;
-        Self { digest, zeros, next, input: curl::input(&digest, 0).map(Trit::splat) }
+    /// Looks for `zeros` trailing zero trits in share `share` of [`SHARES`] equal shares of all nonces. A search that
+    /// wants 0 zeros finds a nonce in its first batch.
+    pub fn new(kernel: Kernel, digest: [u8; 32], zeros: u32, share: u8) -> Self {
+        Self { digest, zeros, batches: kernel.search(&digest, zeros, share) }
     }
 
     /// Hashes one batch and gives a nonce of it that has the zeros, confirmed by the reference.
     pub fn step(&mut self) -> Option<u64> {
-        self.load_batch();
-        let base = self.next;
-        self.next = self.next.wrapping_add(LANES as u64);
-        let mask = lanes_with_zeros(&self.input, self.zeros);
-        (0..LANES)
-            .filter(|lane| mask >> lane & 1 == 1)
-            .map(|lane| base + lane as u64)
-            .find(|nonce| curl::trailing_zeros(&self.digest, *nonce) >= self.zeros)
-    }
-
-    /// Byte 0 of the nonce differs between lanes; the other seven are the same in all.
-    fn load_batch(&mut self) {
-        let bytes = self.next.to_le_bytes();
-        for (index, byte) in bytes.into_iter().enumerate().skip(1) {
-            let at = NONCE_AT + index * TRITS_PER_BYTE;
-            for (slot, trit) in self.input[at..].iter_mut().zip(b1t6(byte)) {
-                *slot = Trit::splat(trit);
+        let mut found = None;
+        self.batches.step(&mut |nonce| {
+            if found.is_none() && curl::trailing_zeros(&self.digest, nonce) >= self.zeros {
+                found = Some(nonce);
             }
-        }
-        for (lane, offset) in (0..LANES).zip(0..=u8::MAX) {
-            let byte = bytes[0] + offset;
-            for (slot, trit) in self.input[NONCE_AT..].iter_mut().zip(b1t6(byte)) {
-                slot.set(lane, trit);
-            }
-        }
+        });
+        found
     }
 }

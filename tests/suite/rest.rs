@@ -33,7 +33,12 @@ fn mined(node: &Node, text: &str) -> Vec<u8> {
     };
     let bytes = block.pack();
     let digest = osmia::protocol::blake2b_256(&bytes[..bytes.len() - 8]);
-    let mut search = pow::miner::Search::new(digest, pow::required_zeros(bytes.len(), 100), 1, 2);
+    let mut search = pow::miner::Search::new(
+        pow::kernel::Kernel::detect()[0],
+        digest,
+        pow::required_zeros(bytes.len(), 100),
+        1,
+    );
     block.nonce = std::iter::repeat_with(|| search.step()).flatten().next().unwrap();
     block.pack()
 }
@@ -183,7 +188,12 @@ fn every_fault_has_its_status_and_says_why() {
         Block { parents: Parents::new(vec![BlockId([9; 32])]).unwrap(), ..Block::parse(&good).unwrap() };
     let bytes = stranger.pack();
     let digest = osmia::protocol::blake2b_256(&bytes[..bytes.len() - 8]);
-    let mut search = pow::miner::Search::new(digest, pow::required_zeros(bytes.len(), 100), 0, 1);
+    let mut search = pow::miner::Search::new(
+        pow::kernel::Kernel::detect()[0],
+        digest,
+        pow::required_zeros(bytes.len(), 100),
+        0,
+    );
     let nonce = std::iter::repeat_with(|| search.step()).flatten().next().unwrap();
     let bytes = Block { nonce, ..stranger }.pack();
     let (status, message) = error_of(&node.post(BINARY, &bytes));
