@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -10,6 +11,8 @@ use clap::{Parser, Subcommand};
 use crate::boot::minimum;
 use crate::config::Config;
 use crate::confine::{self, Needs};
+use crate::mining::{bench, calibration};
+use crate::pow::tuning::Override;
 use crate::{hardware, node, rescue, timekeeper};
 
 #[derive(Debug, Parser)]
@@ -35,6 +38,12 @@ enum Command {
         /// Report to a supervisor on standard output
         #[arg(long, hide = true)]
         supervised: bool,
+        /// Kernel for proof of work instead of the one found fastest
+        #[arg(long)]
+        pow_kernel: Option<String>,
+        /// Threads for proof of work at most
+        #[arg(long)]
+        pow_threads: Option<u32>,
     },
     /// Found a private Tangle on this machine and run its only node
     Devnet {
@@ -53,6 +62,11 @@ enum Command {
         /// Folder that the node's data will lie in
         #[arg(long, default_value = ".")]
         data: PathBuf,
+    },
+    /// Proof of work on this machine
+    Pow {
+        #[command(subcommand)]
+        command: PowCommand,
     },
     /// Serve the status page of a board
     #[command(hide = true)]
@@ -87,18 +101,32 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum PowCommand {
+    /// Measure every kernel with one, all but one, and all cores
+    Bench {
+        /// Milliseconds for each row
+        #[arg(long, default_value_t = 200)]
+        ms: u32,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Runs the command in `arguments`; the first is the program's name.
 ///
 /// # Errors
 /// What the user has to know; [`clap::Error`] for the command line itself.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::Result<()> {
     match Arguments::try_parse_from(arguments)?.command {
-        Command::Node { config, data, small, supervised } => {
+        Command::Node { config, data, small, supervised, pow_kernel: kernel, pow_threads: threads } => {
             if supervised {
                 confine::await_go()?;
             }
             let config = read_config(&config)?;
-            node::run(&if small { config.small() } else { config }, &data, supervised)
+            let board = node::Board { supervised, pow: Override { kernel, threads } };
+            node::run(&if small { config.small() } else { config }, &data, &board)
         }
         #[cfg(feature = "attack")]
         Command::Attack { victim, data, only: Some(name) } => {
@@ -130,11 +158,22 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
                  [network]\nname = \"osmia-devnet\"\n[rest]\nbind = {rest:?}\n[pow]\nenabled = {pow}\n"
             );
             let config = Config::parse(&text).context("--rest")?;
-            node::run(&config, &data, false)
+            node::run(&config, &data, &node::Board::default())
         }
+        Command::Pow { command: PowCommand::Bench { ms, json } } => pow_bench(ms, json),
         Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }
+}
+
+fn pow_bench(ms: u32, json: bool) -> anyhow::Result<()> {
+    let report = bench::run(&calibration::measure(), Duration::from_millis(ms.into()));
+    let mut out = std::io::stdout().lock();
+    match json {
+        true => writeln!(out, "{}", serde_json::to_string(&report)?)?,
+        false => write!(out, "{report}")?,
+    }
+    Ok(())
 }
 
 /// Says what is below the minimum; a machine without findings ends in success.

@@ -11,6 +11,8 @@ pub mod layout;
 
 use serde::Deserialize;
 
+use crate::pow::tuning::Override;
+
 /// Every board file, by name.
 const ALL: [(&str, &str); 6] = [
     ("qemu-virt", include_str!("../../boards/qemu-virt.toml")),
@@ -56,6 +58,9 @@ pub struct Run {
     /// Where a button to ground hangs.
     #[serde(default)]
     pub button: Option<Gpio>,
+    /// How to do proof of work, where measuring would find the wrong thing.
+    #[serde(default)]
+    pub pow: Override,
 }
 
 /// A line of a GPIO chip.

@@ -106,8 +106,8 @@ impl Default for BaseToken {
 pub struct Pow {
     /// Whether blocks without a nonce are mined here.
     pub enabled: bool,
-    /// Threads.
-    pub workers: NonZeroU32,
+    /// Threads; 0: all that the machine can spare.
+    pub workers: u32,
 }
 
 /// Milestone issuing.

@@ -149,7 +149,7 @@ impl Default for RawRest {
 
 impl Default for RawPow {
     fn default() -> Self {
-        Self { enabled: false, workers: unplaced(1) }
+        Self { enabled: false, workers: unplaced(0) }
     }
 }
 
@@ -280,12 +280,12 @@ fn addresses(checker: &Checker<'_>, key: &str, list: &[Spanned<String>]) -> Resu
 /// More threads than any board has cores would only hold memory.
 const MAX_WORKERS: u32 = 64;
 
-fn workers(checker: &Checker<'_>, raw: &RawConfig) -> Result<NonZeroU32, Error> {
+fn workers(checker: &Checker<'_>, raw: &RawConfig) -> Result<u32, Error> {
     let workers = &raw.pow.workers;
-    match checker.at_least_one("pow.workers", workers)? {
-        count if count.get() <= MAX_WORKERS => Ok(count),
+    match *workers.get_ref() {
+        count if count <= MAX_WORKERS => Ok(count),
         count => {
-            let fix = format!("write 1 to {MAX_WORKERS}");
+            let fix = format!("write 1 to {MAX_WORKERS}, or 0 for as many as the machine can spare");
             Err(checker.error("pow.workers", workers, format!("{count} is too many"), &fix))
         }
     }

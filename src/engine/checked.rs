@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::Network;
 use crate::pow;
-use crate::protocol::MAX_BLOCK_BYTES;
-use crate::protocol::block::{self, Block};
+use crate::pow::verify::Claim;
+use crate::protocol::block::{self, Block, NONCE_BYTES};
 use crate::protocol::id::BlockId;
 use crate::protocol::milestone::Milestone;
 use crate::protocol::pack::check_range;
+use crate::protocol::{MAX_BLOCK_BYTES, blake2b_256};
 
 /// A block that satisfies every rule that needs no other block.
 #[derive(Debug, Clone)]
@@ -51,20 +52,42 @@ pub enum Refusal {
     MilestoneNonce,
 }
 
+/// What is known of a block's proof of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing yet.
+    Unknown,
+    /// Whether what [`claim`] says holds.
+    Judged(bool),
+}
+
+/// The proof of work that a block has to show; `None` when it needs none.
+pub fn claim(network: &Network, bytes: &[u8], block: &Block) -> Option<Claim> {
+    let minimum = network.params.min_pow_score;
+    let digest = blake2b_256(bytes.get(..bytes.len().checked_sub(NONCE_BYTES)?)?);
+    let needed = || Claim::new(&digest, block.nonce, pow::required_zeros(bytes.len(), minimum));
+    (minimum > 0 && block.milestone().is_none()).then(needed)
+}
+
 /// Checks bytes from outside. O(bytes) and one Curl hash, plus a signature check per milestone signature.
 ///
 /// # Errors
 /// [`Refusal`], worded for the sender.
 pub fn check(network: &Network, bytes: Arc<[u8]>) -> Result<CheckedBlock, Refusal> {
     let block = Block::parse(&bytes)?;
-    check_parsed(network, bytes, block)
+    check_parsed(network, bytes, block, Work::Unknown)
 }
 
 /// As [`check`], for a block that was parsed or built here; `bytes` is its binary form.
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn check_parsed(network: &Network, bytes: Arc<[u8]>, block: Block) -> Result<CheckedBlock, Refusal> {
+pub fn check_parsed(
+    network: &Network,
+    bytes: Arc<[u8]>,
+    block: Block,
+    work: Work,
+) -> Result<CheckedBlock, Refusal> {
     // TIP-24 §Syntactic validation: > the total length of the block MUST NOT exceed 32768 bytes. A block in
     // JSON is measured here for the first time.
     check_range("block length", bytes.len() as u64, 0, MAX_BLOCK_BYTES as u64)?;
@@ -77,8 +100,13 @@ pub fn check_parsed(network: &Network, bytes: Arc<[u8]>, block: Block) -> Result
         Some(_) if block.nonce != 0 => return Err(Refusal::MilestoneNonce),
         Some(_) => {}
         None => {
-            let minimum = network.params.min_pow_score;
-            if !pow::is_sufficient(&bytes, minimum) {
+            // TIP-12: > the score of a block must reach the network's minimum
+            let holds = match work {
+                Work::Judged(holds) => holds,
+                Work::Unknown => claim(network, &bytes, &block).is_none_or(|claim| claim.holds()),
+            };
+            if !holds {
+                let minimum = network.params.min_pow_score;
                 return Err(Refusal::Score { score: pow::score(&bytes).unwrap_or_default(), minimum });
             }
         }

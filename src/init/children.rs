@@ -4,16 +4,23 @@ use super::service::{Role, Spec};
 use super::setup;
 use crate::firmware::cgroup::Limits;
 use crate::hardware;
+use crate::pow::tuning::Override;
 
 /// Kernel, PID 1, the other children, page cache to work with.
 const RESERVED_MIB: u64 = 192;
 
 /// The node may use all memory but a reserve; `small` is its profile for little memory.
-pub(super) fn node(small: bool) -> Spec {
+pub(super) fn node(small: bool, pow: &Override) -> Spec {
     let mut arguments =
         words(&["node", "--config", setup::CONFIG, "--data", setup::NODE_DATA, "--supervised"]);
     if small {
         arguments.push("--small".to_owned());
+    }
+    if let Some(kernel) = &pow.kernel {
+        arguments.extend(["--pow-kernel".to_owned(), kernel.clone()]);
+    }
+    if let Some(threads) = pow.threads {
+        arguments.extend(["--pow-threads".to_owned(), threads.to_string()]);
     }
     let memory_mib =
         hardware::machine::memory_mib().map_or(512, |mib| mib.saturating_sub(RESERVED_MIB).max(256));

@@ -399,7 +399,8 @@ impl Machine {
                 (self.status.why, self.status.what_to_do) = (why, what.to_owned());
                 return;
             }
-            self.node = Some(Service::new(children::node(self.small), self.events.clone()));
+            self.node =
+                Some(Service::new(children::node(self.small, &self.board.run.pow), self.events.clone()));
             self.vigil = Some(Vigil::new(now));
             self.set_state(State::Starting, "", "");
         }

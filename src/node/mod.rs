@@ -21,8 +21,11 @@ use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
 use crate::handle::{Facts, NodeHandle, REQUESTS};
+use crate::hardware::heat::Sensors;
 use crate::ledger::authority::{Authority, KeyRange};
-use crate::mining::Miner;
+use crate::mining::verifier::Judge;
+use crate::mining::{Miner, calibration};
+use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::rest;
@@ -35,15 +38,54 @@ const BLOCKING_THREADS: usize = 32;
 /// The engine answers what is queued and makes it durable within this time, or is given up.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 
+/// What a board, or its PID 1, says beside the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Board {
+    /// Report to PID 1 and give up all rights.
+    pub supervised: bool,
+    /// How to do proof of work.
+    pub pow: Override,
+}
+
+/// What proof of work needs, got hold of before the process gives up its rights.
+#[derive(Debug)]
+struct Work {
+    tuning: Tuning,
+    /// Threads that the board allows; 0: all.
+    threads: u32,
+    sensors: Sensors,
+}
+
+impl Work {
+    fn prepare(data: &Path, board: &Override) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(data).with_context(|| data.display().to_string())?;
+        let tuning = calibration::load_or_measure(data)
+            .with(board)
+            .map_err(|name| anyhow::anyhow!("run.pow.kernel: this processor has no kernel {name:?}"))?;
+        Ok(Self { tuning, threads: board.threads.unwrap_or(0), sensors: Sensors::open(Path::new("/sys")) })
+    }
+
+    /// The miner that the configuration wants.
+    fn miner(self, config: &Config) -> Option<Miner> {
+        let (tuning, board) = (self.tuning, self.threads);
+        let wanted = config.pow.workers;
+        let wanted = if board == 0 || wanted == 0 { wanted.max(board) } else { wanted.min(board) };
+        let threads = tuning.threads(wanted);
+        config.pow.enabled.then(|| Miner::start(tuning, threads, move || self.sensors.read()))
+    }
+}
+
 /// Runs a node on `data` until it is told to stop by SIGTERM or SIGINT.
 ///
-/// `supervised` makes it report to the process that started it, on standard output.
+/// A supervised board makes it report to the process that started it, on standard output.
 ///
 /// # Errors
 /// Everything that keeps a node from starting or going on.
-pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()> {
+pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
+    let supervised = board.supervised;
     raise_open_files();
     let memory = Memory::open();
+    let work = Work::prepare(data, &board.pow)?;
     if supervised {
         let needs = Needs {
             write: Some(data),
@@ -60,7 +102,7 @@ pub fn run(config: &Config, data: &Path, supervised: bool) -> anyhow::Result<()>
         .thread_name("node")
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(serve(config, data, supervised, memory));
+    let result = runtime.block_on(serve(config, data, supervised, memory, work));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
@@ -87,7 +129,13 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(config: &Config, data: &Path, supervised: bool, memory: Memory) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    data: &Path,
+    supervised: bool,
+    memory: Memory,
+    work: Work,
+) -> anyhow::Result<()> {
     let identity = data.join("identity");
     let own_key = match config.coordinator.enabled {
         true => Some(coordinator::public_key(&identity)?),
@@ -155,21 +203,22 @@ async fn serve(config: &Config, data: &Path, supervised: bool, memory: Memory) -
         rest = %listener.local_addr()?,
         "node started"
     );
-    run_ports(config, &identity, listener, probe, node, engine_done).await
+    run_ports(config, &identity, (listener, probe), node, work, engine_done).await
 }
 
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
 async fn run_ports(
     config: &Config,
     identity: &Path,
-    listener: TcpListener,
-    probe: Option<TcpListener>,
+    (listener, probe): (TcpListener, Option<TcpListener>),
     node: NodeHandle,
+    work: Work,
     mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let miner = config.pow.enabled.then(|| Miner::new(config.pow.workers.get()));
-    let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), miner, stopping));
+    let judge = Judge::start(&work.tuning);
+    let rest =
+        tokio::spawn(rest::serve_all(listener, probe, node.clone(), work.miner(config), judge, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
             let interval = Duration::from_secs(u64::from(config.coordinator.interval_s.get()));

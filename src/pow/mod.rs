@@ -9,6 +9,7 @@ pub mod curl;
 pub mod kernel;
 pub mod miner;
 pub mod trits;
+pub mod tuning;
 pub mod verify;
 
 use crate::protocol::blake2b_256;

@@ -32,24 +32,26 @@ impl Claim {
 }
 
 /// What a kernel's batch costs, however full it is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// The kernel.
     pub kernel: Kernel,
-    /// Of one batch, as a multiple of a hash alone.
-    pub hashes: f32,
+    /// Of one batch, in nanoseconds.
+    pub ns: u64,
 }
 
 /// Kernels with room to work in, and when each is worth it. Holds about 100 KB for each.
 #[derive(Debug)]
 pub struct Verifier {
+    /// Cost of one hash alone.
+    single_ns: u64,
     kernels: Vec<(Cost, Box<dyn Check>)>,
 }
 
 impl Verifier {
-    /// A verifier that takes whatever costs least: one by one, or a batch of one of `costs`.
-    pub fn new(costs: &[Cost]) -> Self {
-        Self { kernels: costs.iter().map(|cost| (*cost, cost.kernel.checker())).collect() }
+    /// A verifier that takes whatever costs least: one by one, `single_ns` each, or a batch of one of `costs`.
+    pub fn new(single_ns: u64, costs: &[Cost]) -> Self {
+        Self { single_ns, kernels: costs.iter().map(|cost| (*cost, cost.kernel.checker())).collect() }
     }
 
     /// Whether each claim holds.
@@ -57,10 +59,12 @@ impl Verifier {
         let mut holds = Vec::with_capacity(claims.len());
         while holds.len() < claims.len() {
             let rest = &claims[holds.len()..];
-            let share = |cost: &Cost| cost.hashes / rest.len().min(cost.kernel.lanes()) as f32;
-            let best = self.kernels.iter_mut().min_by(|(a, _), (b, _)| share(a).total_cmp(&share(b)));
-            match best {
-                Some((cost, check)) if share(cost) < 1.0 => {
+            let used = |cost: &Cost| rest.len().min(cost.kernel.lanes()) as u64;
+            // Nanoseconds for each, compared without division.
+            let order = |a: &Cost, b: &Cost| (a.ns * used(b)).cmp(&(b.ns * used(a)));
+            let single_ns = self.single_ns;
+            match self.kernels.iter_mut().min_by(|(a, _), (b, _)| order(a, b)) {
+                Some((cost, check)) if cost.ns < single_ns * used(cost) => {
                     holds.extend(check.check(&rest[..rest.len().min(cost.kernel.lanes())]));
                 }
                 _ => holds.extend(rest.iter().map(Claim::holds)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -13,10 +13,13 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::media::{self, Form};
 use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, info, path_id, read, require_synced};
-use crate::engine::{Verdict, checked};
+use crate::engine::Verdict;
+use crate::engine::checked::{self, Work};
+use crate::mining::verifier::Overrun;
+use crate::mining::{Busy, Client, Turn};
 use crate::pow;
 use crate::protocol::blake2b_256;
-use crate::protocol::block::{Block, Draft, NONCE_BYTES};
+use crate::protocol::block::{Block, Draft, NONCE_BYTES, Parents};
 use crate::protocol::id::BlockId;
 use crate::protocol::json::BlockJson;
 use crate::tangle::ParentState;
@@ -30,10 +33,14 @@ struct Submitted {
 /// iota-sdk waits this long for a block with remote proof of work.
 const MINING_TIMEOUT: Duration = Duration::from_secs(100);
 
+/// HORNET: > while mining, parents that the node chose are chosen again every 5 s
+const TIPS_REFRESH: Duration = Duration::from_secs(5);
+
 /// Takes a block in JSON or binary form; 201 once it is part of the Tangle and durable.
 pub(super) async fn submit(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
+    client: Extension<Client>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let form = media::sent(&headers)?;
@@ -48,7 +55,7 @@ pub(super) async fn submit(
         .map_err(|_| ApiError::timeout("the body did not come in time"))?
         .map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
     let draft = parse(form, &body)?;
-    let id = attach(&api, draft).await?.to_string();
+    let id = attach(&api, client.0, draft).await?.to_string();
     let location = [(header::LOCATION, id.clone())];
     Ok((StatusCode::CREATED, location, Json(Submitted { block_id: id })).into_response())
 }
@@ -68,16 +75,23 @@ fn parse(form: Form, body: &[u8]) -> Result<Draft, ApiError> {
 }
 
 /// Completes a draft (parents, nonce) where the client left that to the node, checks and submits it.
-async fn attach(api: &Api, draft: Draft) -> Result<BlockId, ApiError> {
-    let block = complete(api, draft).await?;
+async fn attach(api: &Api, client: Client, draft: Draft) -> Result<BlockId, ApiError> {
+    let block = complete(api, client, draft).await?;
     let facts = api.node.facts.clone();
     // Proof of work and signatures take up to a millisecond: not on the threads that serve connections.
+    let judge = api.judge.clone();
     let checked = tokio::task::spawn_blocking(move || {
-        let bytes = Arc::from(block.pack());
-        checked::check_parsed(&facts.network, bytes, block)
+        let bytes: Arc<[u8]> = Arc::from(block.pack());
+        let claim = checked::claim(&facts.network, &bytes, &block);
+        let work = match claim {
+            Some(claim) => Work::Judged(judge.holds(claim)?),
+            None => Work::Unknown,
+        };
+        Ok::<_, Overrun>(checked::check_parsed(&facts.network, bytes, block, work))
     })
     .await
     .map_err(|_| ApiError::unavailable("the check was interrupted"))?
+    .map_err(|overrun| ApiError::unavailable(overrun.to_string()))?
     .map_err(|error| ApiError::bad_request(format!("invalid block: {error}")))?;
     let id = checked.id;
     match api.node.submit(checked).await? {
@@ -97,7 +111,7 @@ async fn attach(api: &Api, draft: Draft) -> Result<BlockId, ApiError> {
     }
 }
 
-async fn complete(api: &Api, mut draft: Draft) -> Result<Block, ApiError> {
+async fn complete(api: &Api, client: Client, mut draft: Draft) -> Result<Block, ApiError> {
     let wants_parents = draft.parents.is_empty();
     if wants_parents {
         // HORNET: > no parents with a nonce is an error, as is leaving either to a node that does no PoW
@@ -109,21 +123,51 @@ async fn complete(api: &Api, mut draft: Draft) -> Result<Block, ApiError> {
         }
         draft.parents = info::select_tips(api).await?;
     }
-    let mut block =
+    let block =
         draft.into_block().map_err(|error| ApiError::bad_request(format!("invalid block: {error}")))?;
     let minimum = api.node.facts.network.params.min_pow_score;
-    let bytes = block.pack();
-    if block.nonce != 0 || block.milestone().is_some() || pow::is_sufficient(&bytes, minimum) {
+    if block.nonce != 0 || block.milestone().is_some() || pow::is_sufficient(&block.pack(), minimum) {
         return Ok(block);
     }
     let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
-    let digest = blake2b_256(&bytes[..bytes.len() - NONCE_BYTES]);
-    let mining = miner.mine(digest, pow::required_zeros(bytes.len(), minimum));
-    block.nonce = tokio::time::timeout(MINING_TIMEOUT, mining)
+    let mined = async {
+        let turn = miner.turn(client).await?;
+        mine(api, &turn, block, wants_parents).await
+    };
+    tokio::time::timeout(MINING_TIMEOUT, mined)
         .await
-        .map_err(|_| ApiError::unavailable("no nonce found in time"))?
-        .map_err(|busy| ApiError::unavailable(busy.to_string()))?;
-    Ok(block)
+        .unwrap_or_else(|_| Err(ApiError::unavailable("no nonce found in time")))
+}
+
+/// Finds the block's nonce. Parents that the node chose are chosen again while that takes long: what waits for a nonce
+/// must not end up on tips that nobody builds on any more.
+async fn mine(api: &Api, turn: &Turn, mut block: Block, own_parents: bool) -> Result<Block, ApiError> {
+    let minimum = api.node.facts.network.params.min_pow_score;
+    loop {
+        let bytes = block.pack();
+        let digest = blake2b_256(&bytes[..bytes.len() - NONCE_BYTES]);
+        let search = turn.search(digest, pow::required_zeros(bytes.len(), minimum));
+        let found = match own_parents {
+            true => tokio::time::timeout(TIPS_REFRESH, search).await,
+            false => Ok(search.await),
+        };
+        match found {
+            Ok(Some(nonce)) => return Ok(Block { nonce, ..block }),
+            Ok(None) => return Err(ApiError::unavailable("no thread is free for proof of work")),
+            Err(_) => {
+                tracing::debug!(progress = ?turn.progress(), "tips chosen again while mining");
+                let tips = info::select_tips(api).await?;
+                block.parents = Parents::from_unsorted(tips)
+                    .map_err(|error| ApiError::unavailable(format!("tips: {error}")))?;
+            }
+        }
+    }
+}
+
+impl From<Busy> for ApiError {
+    fn from(busy: Busy) -> Self {
+        Self::unavailable(busy.to_string()).retry_after(busy.retry_after_s)
+    }
 }
 
 /// iota-sdk looks for the words "proof of work is not enabled" and then mines itself.

@@ -60,6 +60,11 @@ impl ApiError {
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
+
+    /// The same, worth another try only after so many seconds.
+    pub(super) fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
 }
 
 impl IntoResponse for ApiError {

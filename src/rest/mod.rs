@@ -9,6 +9,7 @@ mod info;
 mod media;
 mod milestones;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::{get, post};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -24,7 +28,8 @@ use tokio::task::JoinSet;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::handle::NodeHandle;
-use crate::mining::Miner;
+use crate::mining::verifier::Judge;
+use crate::mining::{Client, Miner};
 use error::ApiError;
 
 /// Largest body, in bytes. No block is longer than 160 KiB in JSON, so HORNET's 1 MB would only cost memory.
@@ -45,6 +50,7 @@ struct Api {
     node: NodeHandle,
     /// `None` when clients must do their own proof of work.
     miner: Option<Miner>,
+    judge: Judge,
 }
 
 /// All routes.
@@ -80,19 +86,29 @@ pub async fn serve_all(
     probe: Option<TcpListener>,
     node: NodeHandle,
     miner: Option<Miner>,
+    judge: Judge,
     stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let stopped = |mut stop: tokio::sync::watch::Receiver<bool>| async move {
         // A closed channel is a stop too.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    let clients = serve(listener, MAX_CONNECTIONS, node.clone(), miner, stopped(stop.clone()));
+    let clients = serve(listener, MAX_CONNECTIONS, node.clone(), miner, judge.clone(), stopped(stop.clone()));
     match probe {
         Some(probe) => {
-            let probe = serve(probe, PROBE_CONNECTIONS, node, None, stopped(stop));
+            let probe = serve(probe, PROBE_CONNECTIONS, node, None, judge, stopped(stop));
             tokio::join!(clients, probe);
         }
         None => clients.await,
+    }
+}
+
+/// Who somebody is, for a fair share of what is scarce.
+fn client(address: IpAddr) -> Client {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        // One customer has a whole /64; a prefix of zeros could be mistaken for an IPv4 address, and is nobody's.
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
     }
 }
 
@@ -102,9 +118,10 @@ async fn serve(
     places: usize,
     node: NodeHandle,
     miner: Option<Miner>,
+    judge: Judge,
     stop: impl Future<Output = ()>,
 ) {
-    let app = router(Api { node, miner });
+    let app = router(Api { node, miner, judge });
     let connections = Arc::new(Semaphore::new(places));
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     // HTTP/1.1 alone: with a choice, the server would wait for the first bytes without a limit.
@@ -122,8 +139,8 @@ async fn serve(
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match accepted {
+            Ok((stream, address)) => (stream, client(address.ip())),
             Err(error) => {
                 // Out of file descriptors, mostly: wait for some to be closed.
                 tracing::warn!(%error, "connection not accepted");
@@ -131,7 +148,11 @@ async fn serve(
                 continue;
             }
         };
-        let service = TowerToHyperService::new(app.clone());
+        let inner = TowerToHyperService::new(app.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client);
+            inner.call(request)
+        });
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tasks.spawn(async move {

@@ -184,11 +184,10 @@ fn works() -> Vec<(String, Work)> {
             })
         }),
     ));
-    // Every kernel as dear as the next: batches go to the narrowest that holds them, or as many as needed.
     for size in [64, 256] {
         let fastest = fastest(size);
         let digests = blocks[..size].iter().map(|block| blake2b_256(&block[..300])).collect::<Vec<_>>();
-        let mut verifier = Verifier::new(&[Cost { kernel: fastest, hashes: 1.0 }]);
+        let mut verifier = Verifier::new(2, &[Cost { kernel: fastest, ns: 1 }]);
         works.push((
             format!("verify/batch{size}"),
             Box::new(move || {
@@ -198,7 +197,7 @@ fn works() -> Vec<(String, Work)> {
                 })
             }),
         ));
-        let mut verifier = Verifier::new(&[Cost { kernel: fastest, hashes: 1.0 }]);
+        let mut verifier = Verifier::new(2, &[Cost { kernel: fastest, ns: 1 }]);
         let blocks = blocks[..size].to_vec();
         works.push((
             format!("verify/batch{size}/block"),
@@ -219,7 +218,7 @@ fn works() -> Vec<(String, Work)> {
 fn fastest(size: usize) -> Kernel {
     let claims = vec![Claim::new(&[1; 32], 0, 9); size];
     let time = |kernel: &Kernel| {
-        let mut verifier = Verifier::new(&[Cost { kernel: *kernel, hashes: 0.1 }]);
+        let mut verifier = Verifier::new(2, &[Cost { kernel: *kernel, ns: 1 }]);
         let mut times = (0..9)
             .map(|_| {
                 let started = processor_time();

@@ -98,6 +98,31 @@ pub(crate) fn post(api: SocketAddr, text: &str) -> String {
     answer["blockId"].as_str().unwrap().to_owned()
 }
 
+/// So many clients post at once through each address, each a block whose nonce the node finds; how many blocks were attached, and how many
+/// clients were told when to come back.
+pub(crate) fn flood(apis: [SocketAddr; 2], each: usize) -> (usize, usize) {
+    let post = |api: SocketAddr, client: usize| {
+        let data = osmia::protocol::hex::encode(format!("client {client}").as_bytes());
+        let body = json!({"protocolVersion": 2, "payload": {"type": 5, "data": data}}).to_string();
+        let json = ["Content-Type: application/json"];
+        let answer = request(api, "POST", "/api/core/v2/blocks", &json, body.as_bytes()).unwrap();
+        match answer.status {
+            201 => true,
+            503 => {
+                assert!(answer.head.to_lowercase().contains("retry-after: "), "{}", answer.head);
+                false
+            }
+            status => panic!("{status}: {}", String::from_utf8_lossy(&answer.body)),
+        }
+    };
+    let attached = std::thread::scope(|scope| {
+        let clients = apis.into_iter().flat_map(|api| (0..each).map(move |client| (api, client)));
+        let threads = clients.map(|(api, client)| scope.spawn(move || post(api, client))).collect::<Vec<_>>();
+        threads.into_iter().map(|thread| thread.join().unwrap()).filter(|attached| *attached).count()
+    });
+    (attached, 2 * each - attached)
+}
+
 /// The block must be known at once; whether a milestone references it yet is the answer.
 pub(crate) fn is_referenced(api: SocketAddr, id: &str) -> bool {
     let (status, metadata) = get(api, &format!("/api/core/v2/blocks/{id}/metadata")).unwrap();

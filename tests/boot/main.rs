@@ -82,6 +82,15 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     assert_eq!(client::attach(board.api()).len(), 2, "both kinds of proof of work");
 
     let address = lan.address_of_board(&board);
+    let (before, started) = (client::confirmed(board.api()), Instant::now());
+    // From two addresses, as the firewall allows 96 connections of one.
+    let (attached, refused) = client::flood([board.api(), (address, 14_265).into()], 50);
+    println!("  100 clients at once: {attached} blocks attached, {refused} told to come back");
+    assert!(attached > 0 && attached + refused == 100);
+    // Half of the pace is generous to a busy host.
+    let pace = started.elapsed().as_secs() / 5 / 2;
+    board.wait_for("milestones at their pace", || client::confirmed(board.api()) > before + pace);
+
     // The README's table of ports.
     let table = scan::Ports { open: vec![80, 14_265], refused: vec![] };
     assert_eq!(scan::tcp(address.into()), table, "IPv4");
@@ -171,7 +180,7 @@ fn broken_configuration_is_named(card: &Card, lan: &host::Lan) {
 fn a_mistake_at_the_first_start_is_told(_: &Card, lan: &host::Lan) {
     let card = Card::new(&card::build_image(), "mistake");
     // As Notepad saves it.
-    let text = "[pow]\r\nworkers = 0\r\n[coordinator]\r\nenabled = true\r\n";
+    let text = "[pow]\r\nworkers = 65\r\n[coordinator]\r\nenabled = true\r\n";
     let utf16 = text.encode_utf16().flat_map(u16::to_le_bytes);
     card.write_boot("node.toml", &[0xff, 0xfe].into_iter().chain(utf16).collect::<Vec<_>>());
     let board = Board::boot(&card, &[]);
@@ -179,7 +188,10 @@ fn a_mistake_at_the_first_start_is_told(_: &Card, lan: &host::Lan) {
     board.wait_for("the status page", || client::try_status(address).is_some());
     board.wait_for("the reason", || client::status(address)["state"] == "needs-owner");
     let status = client::status(address);
-    assert_eq!(status["why"], "node.toml: line 2: pow.workers: 0 is not allowed; write 1 or more");
+    assert_eq!(
+        status["why"],
+        "node.toml: line 2: pow.workers: 65 is too many; write 1 to 64, or 0 for as many as the machine can spare"
+    );
     let table = scan::Ports { open: vec![80], refused: vec![] };
     assert_eq!(scan::tcp(address.into()), table, "ports without a node");
     assert_eq!(scan::tcp(lan.link_local_of_board()), table, "ports without a node, IPv6");

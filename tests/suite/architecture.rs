@@ -45,12 +45,14 @@ const LAYERS: [(&str, u32); 29] = [
 ];
 
 /// Modules of one layer that may use another of the same layer.
-const NEIGHBOURS: [(&str, &str); 7] = [
+const NEIGHBOURS: [(&str, &str); 9] = [
     ("config", "protocol"),
     ("config", "pow"),
     ("pow", "protocol"),
     ("board", "protocol"),
+    ("board", "pow"),
     ("handle", "store"),
+    ("mining", "files"),
     ("init", "attack"),
     ("store", "files"),
 ];

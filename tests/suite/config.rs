@@ -37,7 +37,10 @@ fn mistakes_are_told_with_line_key_and_fix() {
         ("[system]\nhost_name = \"my box\"", "line 2: system.host_name: \"my box\" is no host name; write 1"),
         ("[clock]\nntp = [\"a.ntp.org\"]", "line 2: clock.ntp: \"a.ntp.org\" is no IP address; write"),
         ("[pow]\nenabled = \"yes\"", "line 2: pow.enabled: invalid type: string \"yes\"; expected a boolean"),
-        ("[pow]\nworkers = 0", "line 2: pow.workers: 0 is not allowed; write 1 or more"),
+        (
+            "[pow]\nworkers = 65",
+            "line 2: pow.workers: 65 is too many; write 1 to 64, or 0 for as many as the machine can spare",
+        ),
         ("\n[pwo]\n", "line 2: pwo: unknown field `pwo`; expected one of"),
         ("[coordinator]\ninterval_s = 0", "line 2: coordinator.interval_s: 0 is not allowed"),
         ("[network]\nname = \"\"", "line 2: network.name: 0 bytes long; write 1 to 255 bytes"),

@@ -9,7 +9,9 @@ mod config;
 mod coordinator;
 #[path = "../http.rs"]
 mod http;
+mod mining;
 mod node;
+mod pow;
 mod readme;
 mod rest;
 mod store;

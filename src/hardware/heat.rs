@@ -1,0 +1,77 @@
+//! How hot the processor is and whether the board slows it down, from files that are opened once: a confined process can
+//! go on reading them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::mining::Heat;
+
+/// Where no trip point is told: what the Raspberry Pi's firmware takes.
+const LIMIT: i32 = 80_000;
+
+/// The files.
+#[derive(Debug)]
+pub struct Sensors {
+    temperature: Option<File>,
+    limit: i32,
+    /// Highest frequency of each policy that is allowed now, and that the hardware has.
+    frequencies: Vec<(File, u64)>,
+}
+
+impl Sensors {
+    /// Those below `sys`, which is `/sys` but for tests.
+    pub fn open(sys: &Path) -> Self {
+        let zone = folders(&sys.join("class/thermal")).into_iter().find(|zone| {
+            let kind = text(&zone.join("type"));
+            ["cpu-thermal", "cpu_thermal", "soc-thermal", "x86_pkg_temp"].contains(&kind.trim())
+        });
+        let limit = zone.iter().filter_map(|zone| passive_trip(zone)).min().unwrap_or(LIMIT);
+        let policies = folders(&sys.join("devices/system/cpu/cpufreq"));
+        let frequency = |policy: PathBuf| {
+            let hardware = text(&policy.join("cpuinfo_max_freq")).trim().parse().ok()?;
+            Some((File::open(policy.join("scaling_max_freq")).ok()?, hardware))
+        };
+        Self {
+            temperature: zone.and_then(|zone| File::open(zone.join("temp")).ok()),
+            limit,
+            frequencies: policies.into_iter().filter_map(frequency).collect(),
+        }
+    }
+
+    /// As it is now.
+    pub fn read(&self) -> Heat {
+        let slowed = |(file, hardware): &(File, u64)| number::<u64>(file).is_some_and(|now| now < *hardware);
+        Heat {
+            millidegrees: self.temperature.as_ref().and_then(number),
+            limit: self.limit,
+            throttled: self.frequencies.iter().any(slowed),
+        }
+    }
+}
+
+/// Lowest temperature at which the kernel makes the processor slower.
+fn passive_trip(zone: &Path) -> Option<i32> {
+    let trips =
+        (0..16).filter(|trip| text(&zone.join(format!("trip_point_{trip}_type"))).trim() == "passive");
+    let temperatures =
+        trips.filter_map(|trip| text(&zone.join(format!("trip_point_{trip}_temp"))).trim().parse().ok());
+    temperatures.min()
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    let mut entries: Vec<PathBuf> = entries.unwrap_or_default();
+    entries.sort();
+    entries
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn number<T: std::str::FromStr>(file: &File) -> Option<T> {
+    let mut text = [0; 24];
+    let length = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
+}

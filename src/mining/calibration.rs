@@ -1,0 +1,149 @@
+//! Measuring what this machine does best, in at most 300 ms at the first start; what is found is kept.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::files;
+use crate::pow::kernel::Kernel;
+use crate::pow::miner::Search;
+use crate::pow::tuning::{Cluster, Tuning};
+use crate::pow::verify::{Claim, Cost, Verifier};
+
+/// For all kernels of all clusters, and again for all batches.
+const BUDGET: Duration = Duration::from_millis(120);
+
+/// Where the findings lie in the node's folder.
+const FILE: &str = "pow.json";
+
+/// What was found before on the same processor with the same build, or else now. Never fails: without a place to keep
+/// it, it is found again at the next start.
+pub fn load_or_measure(data: &Path) -> Tuning {
+    let machine = machine();
+    let path = data.join(FILE);
+    let kept = fs::read_to_string(&path).ok().and_then(|text| Tuning::parse(&text, &machine));
+    if let Some(tuning) = kept {
+        return tuning;
+    }
+    let started = Instant::now();
+    let tuning = measure();
+    let fastest = &tuning.clusters[0];
+    tracing::info!(
+        kernel = fastest.kernel.name(),
+        hashes_per_s = fastest.rate,
+        took = ?started.elapsed(),
+        "proof of work calibrated"
+    );
+    if let Err(error) = files::write_atomic(&path, tuning.to_text(&machine).as_bytes(), 0o600) {
+        tracing::debug!(%error, "calibration not kept");
+    }
+    tuning
+}
+
+/// Processor, cores and build, as one line.
+fn machine() -> String {
+    let about = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |line: &&str| {
+        ["model name", "CPU implementer", "CPU part", "CPU variant", "CPU revision"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
+    let mut models = about.lines().filter(field).collect::<Vec<_>>();
+    models.sort_unstable();
+    models.dedup();
+    let kernels = Kernel::detect().into_iter().map(Kernel::name).collect::<Vec<_>>();
+    format!("{} {models:?} {:?} {kernels:?}", env!("CARGO_PKG_VERSION"), clusters())
+}
+
+/// Cores that this process may use, by what the kernel says of their capacity; the strongest first.
+fn clusters() -> Vec<Vec<usize>> {
+    let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    let capacity = |core: usize| -> u32 {
+        let path = format!("/sys/devices/system/cpu/cpu{core}/cpu_capacity");
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    };
+    let cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let mut cores = cores.map(|core| (capacity(core), core)).collect::<Vec<_>>();
+    cores.sort_by_key(|(capacity, core)| (std::cmp::Reverse(*capacity), *core));
+    let clusters = cores.chunk_by(|(a, _), (b, _)| a == b);
+    let clusters = clusters.map(|cores| cores.iter().map(|(_, core)| *core).collect()).collect::<Vec<_>>();
+    // Without an answer there is at least the core that asks.
+    if clusters.is_empty() { vec![vec![0]] } else { clusters }
+}
+
+/// Keeps the calling thread on these cores; where that is not possible, it runs anywhere.
+pub(super) fn pin(cores: &[usize]) {
+    let mut set = CpuSet::new();
+    cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
+    if let Err(error) = sched_setaffinity(None, &set) {
+        tracing::debug!(%error, "thread not pinned");
+    }
+}
+
+/// Finds the fastest kernel of each cluster, and what verifying costs.
+pub fn measure() -> Tuning {
+    let clusters = clusters();
+    let kernels = Kernel::detect();
+    let each = BUDGET / u32::try_from(clusters.len() * kernels.len()).unwrap_or(u32::MAX);
+    // On a thread of its own, as it is moved about.
+    let work = move || {
+        let mut found = clusters
+            .into_iter()
+            .map(|cores| {
+                pin(&cores);
+                let rates = kernels.iter().map(|kernel| (*kernel, rate(*kernel, each)));
+                let (kernel, rate) =
+                    rates.max_by(|(_, a), (_, b)| a.cmp(b)).expect("every processor has kernels");
+                Cluster { cores, kernel, rate }
+            })
+            .collect::<Vec<_>>();
+        found.sort_by_key(|cluster| std::cmp::Reverse(cluster.rate));
+        // Blocks are verified wherever there is time, most of it on the fastest cores.
+        pin(&found[0].cores);
+        let claims =
+            vec![Claim::new(&[5; 32], 0, 14); kernels.iter().map(|kernel| kernel.lanes()).max().unwrap_or(0)];
+        let single_ns = fastest(each, || {
+            black_box(black_box(&claims[0]).holds());
+        });
+        let cost = |kernel: &Kernel| {
+            let mut verifier = Verifier::new(u64::MAX >> 32, &[Cost { kernel: *kernel, ns: 1 }]);
+            let claims = &claims[..kernel.lanes()];
+            let batch = fastest(each, || drop(black_box(verifier.verify(claims))));
+            Cost { kernel: *kernel, ns: batch }
+        };
+        let mut batches = kernels.iter().map(cost).collect::<Vec<_>>();
+        // Of those with as many lanes, one is enough.
+        batches.sort_by_key(|cost| (cost.kernel.lanes(), cost.ns));
+        batches.dedup_by_key(|cost| cost.kernel.lanes());
+        Tuning { clusters: found, single_ns, batches }
+    };
+    std::thread::spawn(work).join().expect("measuring does not panic")
+}
+
+/// Hashes a second of one thread.
+fn rate(kernel: Kernel, time: Duration) -> u64 {
+    let mut search = Search::new(kernel, [5; 32], 60, 0);
+    let batch_ns = fastest(time, || {
+        black_box(search.step());
+    });
+    kernel.lanes() as u64 * 1_000_000_000 / batch_ns
+}
+
+/// The shortest of the times that `work` takes, in nanoseconds, tried for as long as that: twice at least, as the first time may find
+/// nothing in any cache.
+fn fastest(time: Duration, mut work: impl FnMut()) -> u64 {
+    let started = Instant::now();
+    let mut shortest = Duration::MAX;
+    for turn in 0.. {
+        let before = Instant::now();
+        work();
+        shortest = shortest.min(before.elapsed());
+        if turn > 0 && started.elapsed() >= time {
+            break;
+        }
+    }
+    u64::try_from(shortest.as_nanos()).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,201 @@
+//! What this machine does best: found by measuring, kept as text, overridden by a board's file.
+
+use serde::{Deserialize, Serialize};
+
+use super::kernel::Kernel;
+use super::verify::Cost;
+
+/// Cores of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Their numbers.
+    pub cores: Vec<usize>,
+    /// What mines fastest on them.
+    pub kernel: Kernel,
+    /// Hashes a second of one of them.
+    pub rate: u64,
+}
+
+/// What calibration found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tuning {
+    /// The fastest first.
+    pub clusters: Vec<Cluster>,
+    /// Nanoseconds that one hash alone takes.
+    pub single_ns: u64,
+    /// Batches of different blocks.
+    pub batches: Vec<Cost>,
+}
+
+/// What a board's file says about proof of work (`[run.pow]`); it goes before what was measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    /// Kernel of all cores, by its name.
+    #[serde(default)]
+    pub kernel: Option<String>,
+    /// Threads at most.
+    #[serde(default)]
+    pub threads: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Text {
+    machine: String,
+    clusters: Vec<ClusterText>,
+    single_ns: u64,
+    batches: Vec<(String, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClusterText {
+    cores: Vec<usize>,
+    kernel: String,
+    rate: u64,
+}
+
+impl Tuning {
+    /// Cores in all clusters.
+    pub fn cores(&self) -> u32 {
+        self.clusters.iter().map(|cluster| u32::try_from(cluster.cores.len()).unwrap_or(u32::MAX)).sum()
+    }
+
+    /// Threads to mine with: as many as wanted, 0 for all; but one core is left to the node where there are several.
+    pub fn threads(&self, wanted: u32) -> u32 {
+        let most = self.cores().saturating_sub(1).max(1);
+        if wanted == 0 { most } else { wanted.min(most) }
+    }
+
+    /// Cluster of the thread with that number: the fastest cores first.
+    pub fn cluster(&self, thread: u32) -> &Cluster {
+        let mut before = 0;
+        let of_thread = self.clusters.iter().find(|cluster| {
+            before += cluster.cores.len();
+            (thread as usize) < before
+        });
+        of_thread.or(self.clusters.last()).expect("calibration finds a cluster")
+    }
+
+    /// Hashes a second of so many threads, before they make the machine hot.
+    pub fn rate(&self, threads: u32) -> u64 {
+        (0..threads).map(|thread| self.cluster(thread).rate).sum()
+    }
+
+    /// Blocks that can be verified together within `ns` nanoseconds, one at least.
+    pub fn batch_within(&self, ns: u64) -> usize {
+        let count = |cost: &Cost| (ns / cost.ns).saturating_mul(cost.kernel.lanes() as u64);
+        let most = self.batches.iter().map(count).max().unwrap_or(0).max(ns / self.single_ns).max(1);
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    /// As a text for [`Tuning::parse`]; `machine` names what it holds for.
+    pub fn to_text(&self, machine: &str) -> String {
+        let cluster = |cluster: &Cluster| ClusterText {
+            cores: cluster.cores.clone(),
+            kernel: cluster.kernel.name().to_owned(),
+            rate: cluster.rate,
+        };
+        let text = Text {
+            machine: machine.to_owned(),
+            clusters: self.clusters.iter().map(cluster).collect(),
+            single_ns: self.single_ns,
+            batches: self.batches.iter().map(|cost| (cost.kernel.name().to_owned(), cost.ns)).collect(),
+        };
+        serde_json::to_string(&text).expect("has only strings as keys")
+    }
+
+    /// What was found before; `None` when that was another machine or build, or is damaged.
+    pub fn parse(text: &str, machine: &str) -> Option<Self> {
+        let text: Text = serde_json::from_str(text).ok()?;
+        if text.machine != machine || text.clusters.is_empty() {
+            return None;
+        }
+        let cluster = |cluster: ClusterText| {
+            let good = cluster.rate > 0 && !cluster.cores.is_empty();
+            let kernel = Kernel::named(&cluster.kernel).filter(|_| good)?;
+            Some(Cluster { cores: cluster.cores, kernel, rate: cluster.rate })
+        };
+        // An hour is no measurement; products of two such still fit.
+        let sane = |ns: u64| (1..3_600_000_000_000).contains(&ns);
+        let cost =
+            |(name, ns): (String, u64)| Some(Cost { kernel: Kernel::named(&name).filter(|_| sane(ns))?, ns });
+        Some(Self {
+            clusters: text.clusters.into_iter().map(cluster).collect::<Option<_>>()?,
+            single_ns: Some(text.single_ns).filter(|ns| sane(*ns))?,
+            batches: text.batches.into_iter().map(cost).collect::<Option<_>>()?,
+        })
+    }
+
+    /// The same with a board's word on it; an unknown kernel's name comes back.
+    ///
+    /// # Errors
+    /// This processor cannot run the kernel.
+    pub fn with(mut self, board: &Override) -> Result<Self, String> {
+        if let Some(name) = &board.kernel {
+            let kernel = Kernel::named(name).ok_or_else(|| name.clone())?;
+            self.clusters.iter_mut().for_each(|cluster| cluster.kernel = kernel);
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cluster, Cost, Kernel, Override, Tuning};
+
+    fn tuning() -> Tuning {
+        let kernel = Kernel::named("u64/ping-pong").unwrap();
+        let cluster = |cores, rate| Cluster { cores, kernel, rate };
+        Tuning {
+            clusters: vec![cluster(vec![4, 5], 3), cluster(vec![0, 1, 2, 3], 1)],
+            single_ns: 10_000,
+            batches: vec![Cost { kernel, ns: 100_000 }],
+        }
+    }
+
+    #[test]
+    fn threads_take_the_fastest_cores_and_leave_one() {
+        let tuning = tuning();
+        assert_eq!((tuning.threads(0), tuning.threads(2), tuning.threads(99)), (5, 2, 5));
+        assert_eq!((tuning.rate(1), tuning.rate(2), tuning.rate(3)), (3, 6, 7));
+        assert_eq!(tuning.cluster(4).cores, [0, 1, 2, 3]);
+        let one =
+            Tuning { clusters: vec![Cluster { cores: vec![0], ..tuning.clusters[0].clone() }], ..tuning };
+        assert_eq!(one.threads(0), 1);
+    }
+
+    #[test]
+    fn a_batch_stays_within_its_time() {
+        let tuning = tuning();
+        // A batch of 64 in 100 us.
+        assert_eq!(tuning.batch_within(1_000_000), 640);
+        assert_eq!(tuning.batch_within(50_000), 5);
+        assert_eq!(tuning.batch_within(1), 1);
+    }
+
+    #[test]
+    fn text_holds_for_its_machine_alone() {
+        let tuning = tuning();
+        let text = tuning.to_text("a board");
+        assert_eq!(Tuning::parse(&text, "a board"), Some(tuning));
+        assert_eq!(Tuning::parse(&text, "another board"), None);
+        for damaged in [
+            "",
+            "{}",
+            &text[1..],
+            &text.replace("u64", "u63"),
+            &text.replace(":3", ":-3"),
+            &text.replace(":3", ":0"),
+        ] {
+            assert_eq!(Tuning::parse(damaged, "a board"), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_boards_file_goes_first() {
+        let board = |name: &str| Override { kernel: Some(name.to_owned()), threads: None };
+        let changed = tuning().with(&board("u64/in-place")).unwrap();
+        assert!(changed.clusters.iter().all(|cluster| cluster.kernel.name() == "u64/in-place"));
+        assert_eq!(tuning().with(&board("abacus")), Err("abacus".to_owned()));
+    }
+}
