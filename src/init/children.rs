@@ -61,3 +61,16 @@ pub(super) fn attack(victim: i32) -> Spec {
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Override, node};
+
+    #[test]
+    fn a_boards_word_on_proof_of_work_reaches_the_node() {
+        let board = Override { kernel: Some("neon/in-place".to_owned()), threads: Some(2) };
+        let arguments = node(true, &board).arguments.join(" ");
+        assert!(arguments.ends_with("--small --pow-kernel neon/in-place --pow-threads 2"), "{arguments}");
+        assert!(!node(false, &Override::default()).arguments.join(" ").contains("pow"));
+    }
+}

@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -40,6 +41,9 @@ const MAX_CONNECTIONS: usize = 128;
 
 /// A client that has not sent the head of its request by then is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that takes nothing of its answer for that long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A body that is not complete by then is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -148,6 +152,9 @@ async fn serve(
                 continue;
             }
         };
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT)) {
+            tracing::debug!(%error, "connection without a limit for writing");
+        }
         let inner = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(client);

@@ -241,6 +241,24 @@ fn with_remote_pow_the_node_finds_parents_and_nonce() {
     assert_eq!(block["parents"], json!(parents));
 }
 
+/// Asks again and again and reads no answer: the node ends that, as nobody else could have the place.
+#[test]
+fn a_client_that_reads_nothing_is_cut_off() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    let mut stream = std::net::TcpStream::connect(node.api).unwrap();
+    stream.set_write_timeout(Some(std::time::Duration::from_secs(120))).unwrap();
+    let requests = "GET /api/core/v2/info HTTP/1.1\r\nHost: osmia\r\n\r\n".repeat(100);
+    let error = loop {
+        if let Err(error) = stream.write_all(requests.as_bytes()) {
+            break error;
+        }
+    };
+    let cut_off = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::BrokenPipe];
+    assert!(cut_off.contains(&error.kind()), "{error:?}");
+}
+
 #[test]
 fn a_member_without_its_network_is_unhealthy_and_says_so() {
     let folder = tempfile::tempdir().unwrap();

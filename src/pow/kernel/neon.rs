@@ -157,22 +157,23 @@ const TURNS: usize = 31;
 
 /// Three rounds from one state to another.
 ///
-/// Step `j` loads `a[j + 7]`, and finishes `b[j + 1]`, `c[j]` and `d[j - 2]` (names as in [`rounds`](super::rounds)): what
-/// one needs was made a step before at the latest. `b[i]` takes the registers of `a[i]`, `c[i]` those of `b[i - 2]`,
+/// Step `j` stores `d[j - 3]`, loads `a[j + 7]`, and finishes `b[j + 1]`, `c[j]` and `d[j - 2]` (names as in
+/// [`rounds`](super::rounds)): what one needs was made a step before at the latest, and the order within a step leaves
+/// five instructions between any result and its use. `b[i]` takes the registers of `a[i]`, `c[i]` those of `b[i - 2]`,
 /// `d[i]` those of `c[i]`; so twelve slots of two registers suffice. The first steps work on whatever the registers
 /// hold: nothing of that is needed, and its results go to the room before the state.
 fn across(from: &Buffer, to: &mut Buffer) {
     const {
         let last = FIRST + (TURN * TURNS).cast_signed() - 1;
-        assert!(FIRST - 2 + ROOM.cast_signed() >= 0, "first result");
-        assert!(last - 2 >= STATE_TRITS.cast_signed(), "d[729]");
-        assert!(last - 2 < (STATE_TRITS + ROOM).cast_signed(), "last result");
+        assert!(FIRST - 3 + ROOM.cast_signed() >= 0, "first result");
+        assert!(last - 3 >= STATE_TRITS.cast_signed(), "d[729]");
+        assert!(last - 3 < (STATE_TRITS + ROOM).cast_signed(), "last result");
         // Operands of run 1 are the last to be read below the state, those of run 0 the first above it.
         assert!(RUN.cast_signed() - (last + 7) / 8 >= -ROOM.cast_signed(), "last operand");
     }
     let run =
         |number: usize| from[ROOM + if number == 0 { STATE_TRITS + 1 } else { RUN * number + 1 }..].as_ptr();
-    let results = to[ROOM.checked_add_signed(FIRST - 2).expect("asserted")..].as_mut_ptr();
+    let results = to[ROOM.checked_add_signed(FIRST - 3).expect("asserted")..].as_mut_ptr();
     // SAFETY: the loop reads 32 bytes at `run(i) - 32 n` for n of 0 to 93 and writes 32 bytes at `results + 32 n` for
     // n of 0 to 743: within the buffers, by the assertions above. It uses no stack.
     unsafe {
@@ -189,47 +190,47 @@ fn across(from: &Buffer, to: &mut Buffer) {
             "low9 .req v18", "high9 .req v19", "first9 .req q18", "second9 .req q19",
             "low10 .req v20", "high10 .req v21", "first10 .req q20", "second10 .req q21",
             "low11 .req v22", "high11 .req v23", "first11 .req q22", "second11 .req q23",
-            ".macro osmia_step b, b_y, c_x, c, d, d_y, next, from, offset",
+            ".macro osmia_step b, b_y, c_x, c, d, d_y, next, from, offset, stored",
             "eor v24.16b, high\\b\\().16b, low\\b_y\\().16b",
-            "eor v26.16b, high\\c_x\\().16b, low\\c\\().16b",
-            "eor v28.16b, high\\d\\().16b, low\\d_y\\().16b",
             "eor v25.16b, low\\b\\().16b, high\\b_y\\().16b",
-            "eor v27.16b, low\\c_x\\().16b, high\\c\\().16b",
+            "eor v28.16b, high\\d\\().16b, low\\d_y\\().16b",
             "eor v29.16b, low\\d\\().16b, high\\d_y\\().16b",
+            "eor v26.16b, high\\c_x\\().16b, low\\c\\().16b",
+            "eor v27.16b, low\\c_x\\().16b, high\\c\\().16b",
+            "stp first\\next, second\\next, [{to}, #\\stored]",
             "ldp first\\next, second\\next, [\\from, #\\offset]",
             "orr low\\b\\().16b, v24.16b, low\\b\\().16b",
-            "bic low\\c\\().16b, low\\c_x\\().16b, v26.16b",
-            "bic low\\d\\().16b, v28.16b, low\\d\\().16b",
             "and high\\b\\().16b, v24.16b, v25.16b",
+            "bic low\\c\\().16b, low\\c_x\\().16b, v26.16b",
             "and high\\c\\().16b, v26.16b, v27.16b",
+            "bic low\\d\\().16b, v28.16b, low\\d\\().16b",
             "orr high\\d\\().16b, v28.16b, v29.16b",
-            "stp first\\d, second\\d, [{to}], #32",
             ".endm",
             "2:",
-            "osmia_step 4, 8, 3, 1, 11, 0, 10, {from6}, 0",
-            "osmia_step 5, 9, 4, 2, 0, 1, 11, {from7}, 0",
-            "osmia_step 6, 10, 5, 3, 1, 2, 0, {from0}, -32",
-            "osmia_step 7, 11, 6, 4, 2, 3, 1, {from1}, -32",
-            "osmia_step 8, 0, 7, 5, 3, 4, 2, {from2}, -32",
-            "osmia_step 9, 1, 8, 6, 4, 5, 3, {from3}, -32",
-            "osmia_step 10, 2, 9, 7, 5, 6, 4, {from4}, -32",
-            "osmia_step 11, 3, 10, 8, 6, 7, 5, {from5}, -32",
-            "osmia_step 0, 4, 11, 9, 7, 8, 6, {from6}, -32",
-            "osmia_step 1, 5, 0, 10, 8, 9, 7, {from7}, -32",
-            "osmia_step 2, 6, 1, 11, 9, 10, 8, {from0}, -64",
-            "osmia_step 3, 7, 2, 0, 10, 11, 9, {from1}, -64",
-            "osmia_step 4, 8, 3, 1, 11, 0, 10, {from2}, -64",
-            "osmia_step 5, 9, 4, 2, 0, 1, 11, {from3}, -64",
-            "osmia_step 6, 10, 5, 3, 1, 2, 0, {from4}, -64",
-            "osmia_step 7, 11, 6, 4, 2, 3, 1, {from5}, -64",
-            "osmia_step 8, 0, 7, 5, 3, 4, 2, {from6}, -64",
-            "osmia_step 9, 1, 8, 6, 4, 5, 3, {from7}, -64",
-            "osmia_step 10, 2, 9, 7, 5, 6, 4, {from0}, -96",
-            "osmia_step 11, 3, 10, 8, 6, 7, 5, {from1}, -96",
-            "osmia_step 0, 4, 11, 9, 7, 8, 6, {from2}, -96",
-            "osmia_step 1, 5, 0, 10, 8, 9, 7, {from3}, -96",
-            "osmia_step 2, 6, 1, 11, 9, 10, 8, {from4}, -96",
-            "osmia_step 3, 7, 2, 0, 10, 11, 9, {from5}, -96",
+            "osmia_step 4, 8, 3, 1, 11, 0, 10, {from6}, 0, 0",
+            "osmia_step 5, 9, 4, 2, 0, 1, 11, {from7}, 0, 32",
+            "osmia_step 6, 10, 5, 3, 1, 2, 0, {from0}, -32, 64",
+            "osmia_step 7, 11, 6, 4, 2, 3, 1, {from1}, -32, 96",
+            "osmia_step 8, 0, 7, 5, 3, 4, 2, {from2}, -32, 128",
+            "osmia_step 9, 1, 8, 6, 4, 5, 3, {from3}, -32, 160",
+            "osmia_step 10, 2, 9, 7, 5, 6, 4, {from4}, -32, 192",
+            "osmia_step 11, 3, 10, 8, 6, 7, 5, {from5}, -32, 224",
+            "osmia_step 0, 4, 11, 9, 7, 8, 6, {from6}, -32, 256",
+            "osmia_step 1, 5, 0, 10, 8, 9, 7, {from7}, -32, 288",
+            "osmia_step 2, 6, 1, 11, 9, 10, 8, {from0}, -64, 320",
+            "osmia_step 3, 7, 2, 0, 10, 11, 9, {from1}, -64, 352",
+            "osmia_step 4, 8, 3, 1, 11, 0, 10, {from2}, -64, 384",
+            "osmia_step 5, 9, 4, 2, 0, 1, 11, {from3}, -64, 416",
+            "osmia_step 6, 10, 5, 3, 1, 2, 0, {from4}, -64, 448",
+            "osmia_step 7, 11, 6, 4, 2, 3, 1, {from5}, -64, 480",
+            "osmia_step 8, 0, 7, 5, 3, 4, 2, {from6}, -64, 512",
+            "osmia_step 9, 1, 8, 6, 4, 5, 3, {from7}, -64, 544",
+            "osmia_step 10, 2, 9, 7, 5, 6, 4, {from0}, -96, 576",
+            "osmia_step 11, 3, 10, 8, 6, 7, 5, {from1}, -96, 608",
+            "osmia_step 0, 4, 11, 9, 7, 8, 6, {from2}, -96, 640",
+            "osmia_step 1, 5, 0, 10, 8, 9, 7, {from3}, -96, 672",
+            "osmia_step 2, 6, 1, 11, 9, 10, 8, {from4}, -96, 704",
+            "osmia_step 3, 7, 2, 0, 10, 11, 9, {from5}, -96, 736",
             "sub {from0}, {from0}, #96",
             "sub {from1}, {from1}, #96",
             "sub {from2}, {from2}, #96",
@@ -238,6 +239,7 @@ fn across(from: &Buffer, to: &mut Buffer) {
             "sub {from5}, {from5}, #96",
             "sub {from6}, {from6}, #96",
             "sub {from7}, {from7}, #96",
+            "add {to}, {to}, #768",
             "subs {turns}, {turns}, #1",
             "b.ne 2b",
             ".purgem osmia_step",
