@@ -108,6 +108,9 @@ enum PowCommand {
         /// Milliseconds for each row
         #[arg(long, default_value_t = 200)]
         ms: u32,
+        /// Also mine for so many seconds without a break, as a node would
+        #[arg(long, value_name = "SECONDS")]
+        sustain: Option<u64>,
         /// As one JSON object
         #[arg(long)]
         json: bool,
@@ -160,14 +163,19 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             let config = Config::parse(&text).context("--rest")?;
             node::run(&config, &data, &node::Board::default())
         }
-        Command::Pow { command: PowCommand::Bench { ms, json } } => pow_bench(ms, json),
+        Command::Pow { command: PowCommand::Bench { ms, sustain, json } } => pow_bench(ms, sustain, json),
         Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }
 }
 
-fn pow_bench(ms: u32, json: bool) -> anyhow::Result<()> {
-    let report = bench::run(&calibration::measure(), Duration::from_millis(ms.into()));
+fn pow_bench(ms: u32, sustain: Option<u64>, json: bool) -> anyhow::Result<()> {
+    let tuning = calibration::measure();
+    let mut report = bench::run(&tuning, Duration::from_millis(ms.into()));
+    if let Some(seconds) = sustain {
+        let sensors = hardware::heat::Sensors::open(Path::new("/sys"));
+        report.sustained = Some(bench::sustain(&tuning, seconds, move || sensors.read())?);
+    }
     let mut out = std::io::stdout().lock();
     match json {
         true => writeln!(out, "{}", serde_json::to_string(&report)?)?,

@@ -60,6 +60,8 @@ pub struct Status {
     pub clock: String,
     /// Temperature of the processor, in degrees Celsius, where it is measured.
     pub temperature_c: Option<i32>,
+    /// Spare computing power in hashes of proof of work, where the node tells.
+    pub spare_hashes_per_s: Option<u64>,
     /// Seconds since the start.
     pub uptime_s: u64,
 }

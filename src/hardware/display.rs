@@ -90,7 +90,10 @@ pub fn dots(line: &str) -> heapless::Vec<u8, { 1 + 8 * COLUMNS }> {
 pub fn lines(status: &Status) -> [Line; LINES] {
     let address = status.addresses.first().map_or("no address", String::as_str);
     let milestone = status.confirmed_milestone.map_or_else(String::new, |index| format!("ms {index}"));
-    let degrees = status.temperature_c.map_or_else(String::new, |degrees| format!("{degrees} C"));
+    let mut degrees = status.temperature_c.map_or_else(String::new, |degrees| format!("{degrees} C "));
+    if let Some(spare) = status.spare_hashes_per_s {
+        degrees.push_str(&format!("{} kH/s", spare / 1_000));
+    }
     let state = status.state.text();
     let (first, second) = state.split_at_checked(COLUMNS).unwrap_or((state, ""));
     let why = |from: usize| status.why.chars().skip(from * COLUMNS).take(COLUMNS).collect::<String>();

@@ -279,7 +279,7 @@ impl Machine {
         }
     }
 
-    /// `alive <turns> <confirmed index> <its time> <healthy|unhealthy>`.
+    /// `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare>`.
     fn node_said(&mut self, line: &str, now: Instant) {
         let mut words = line.split(' ');
         if words.next() != Some("alive") {
@@ -288,6 +288,7 @@ impl Machine {
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
         let (turns, index, timestamp) = (number(), number(), number());
         let healthy = words.next() == Some("healthy");
+        self.status.spare_hashes_per_s = words.next().and_then(|word| word.parse().ok());
         if turns != self.turns {
             self.turns = turns;
             self.sign(Sign::Engine, now);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::{Heat, Miner};
 use crate::pow::kernel::Kernel;
 use crate::pow::miner::Search;
 use crate::pow::tuning::Tuning;
@@ -21,6 +22,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// What a node would take.
     pub chosen: Vec<Chosen>,
+    /// What a node would do for clients without a break, where that was measured.
+    pub sustained: Option<Sustained>,
     /// Nanoseconds to verify one block alone.
     pub verify_single_ns: u64,
     /// Nanoseconds to verify a batch, and how many blocks that holds.
@@ -47,6 +50,48 @@ pub struct Chosen {
     pub cores: Vec<usize>,
     /// Name of the kernel.
     pub kernel: &'static str,
+}
+
+/// Mining without a break, as the heat allows.
+#[derive(Debug, Serialize)]
+pub struct Sustained {
+    /// Seconds.
+    pub seconds: u64,
+    /// Threads at the end.
+    pub threads: u32,
+    /// In the first tenth of the time.
+    pub burst_hashes_per_s: u64,
+    /// In the last third.
+    pub sustained_hashes_per_s: u64,
+}
+
+/// Mines for `seconds`, at least three, with as many threads as a node would take, as `heat` allows.
+///
+/// # Errors
+/// No runtime can be made.
+pub fn sustain(
+    tuning: &Tuning,
+    seconds: u64,
+    heat: impl FnMut() -> Heat + Send + 'static,
+) -> std::io::Result<Sustained> {
+    let time = Duration::from_secs(seconds.max(3));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(async {
+        let miner = Miner::start(tuning.clone(), tuning.threads(0), heat);
+        let Ok(turn) = miner.turn(0).await else { unreachable!("nobody else asks") };
+        let rate = async |time: Duration| {
+            let (before, started) = (miner.hashes(), Instant::now());
+            // More zeros than anybody has ever seen: it ends with the time.
+            let _ = tokio::time::timeout(time, turn.search([5; 32], 60)).await;
+            let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+            (miner.hashes() - before) * 1_000 / ms
+        };
+        let burst_hashes_per_s = rate(time / 10).await;
+        rate(time * 17 / 30).await;
+        let sustained_hashes_per_s = rate(time / 3).await;
+        let threads = miner.threads();
+        Ok(Sustained { seconds: time.as_secs(), threads, burst_hashes_per_s, sustained_hashes_per_s })
+    })
 }
 
 /// Verifying a batch.
@@ -79,6 +124,7 @@ pub fn run(tuning: &Tuning, time: Duration) -> Report {
     Report {
         rows: pairs.map(|(kernel, threads)| mine(kernel, threads, time)).collect(),
         chosen: tuning.clusters.iter().map(chosen).collect(),
+        sustained: None,
         verify_single_ns: tuning.single_ns,
         verify_batches: tuning.batches.iter().map(batch).collect(),
     }
@@ -129,6 +175,14 @@ impl fmt::Display for Report {
         }
         for chosen in &self.chosen {
             writeln!(f, "a node mines with {} on cores {:?}", chosen.kernel, chosen.cores)?;
+        }
+        if let Some(sustained) = &self.sustained {
+            let Sustained { seconds, threads, burst_hashes_per_s, sustained_hashes_per_s } = sustained;
+            writeln!(
+                f,
+                "{seconds} s without a break: {burst_hashes_per_s} hashes/s at first, {sustained_hashes_per_s} with \
+                 {threads} threads at the end"
+            )?;
         }
         writeln!(f, "verifying one block takes {} ns;", self.verify_single_ns)?;
         for batch in &self.verify_batches {

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod calibration;
+pub mod capacity;
 pub mod governor;
 mod turns;
 pub mod verifier;
@@ -92,6 +93,16 @@ impl Miner {
     /// Hashes a second when nothing else runs and the board is cool; 0 while it is too hot.
     pub fn rate(&self) -> u64 {
         self.0.tuning.rate(self.0.allowed.load(Ordering::Relaxed))
+    }
+
+    /// Threads that may run now.
+    pub fn threads(&self) -> u32 {
+        self.0.allowed.load(Ordering::Relaxed)
+    }
+
+    /// Hashes done by all searches so far.
+    pub fn hashes(&self) -> u64 {
+        self.0.hashes.load(Ordering::Relaxed)
     }
 
     /// How far the search is that runs now.

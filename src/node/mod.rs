@@ -23,6 +23,7 @@ use crate::engine::{Network, checked};
 use crate::handle::{Facts, NodeHandle, REQUESTS};
 use crate::hardware::heat::Sensors;
 use crate::ledger::authority::{Authority, KeyRange};
+use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
 use crate::mining::{Miner, calibration};
 use crate::pow::tuning::{Override, Tuning};
@@ -53,7 +54,8 @@ struct Work {
     tuning: Tuning,
     /// Threads that the board allows; 0: all.
     threads: u32,
-    sensors: Sensors,
+    sensors: Arc<Sensors>,
+    capacity: Capacity,
 }
 
 impl Work {
@@ -62,16 +64,18 @@ impl Work {
         let tuning = calibration::load_or_measure(data)
             .with(board)
             .map_err(|name| anyhow::anyhow!("run.pow.kernel: this processor has no kernel {name:?}"))?;
-        Ok(Self { tuning, threads: board.threads.unwrap_or(0), sensors: Sensors::open(Path::new("/sys")) })
+        let sensors = Arc::new(Sensors::open(Path::new("/sys")));
+        let (threads, capacity) = (board.threads.unwrap_or(0), Capacity::open(&tuning));
+        Ok(Self { tuning, threads, sensors, capacity })
     }
 
     /// The miner that the configuration wants.
-    fn miner(self, config: &Config) -> Option<Miner> {
-        let (tuning, board) = (self.tuning, self.threads);
+    fn miner(&self, config: &Config) -> Option<Miner> {
+        let (tuning, board, sensors) = (self.tuning.clone(), self.threads, self.sensors.clone());
         let wanted = config.pow.workers;
         let wanted = if board == 0 || wanted == 0 { wanted.max(board) } else { wanted.min(board) };
         let threads = tuning.threads(wanted);
-        config.pow.enabled.then(|| Miner::start(tuning, threads, move || self.sensors.read()))
+        config.pow.enabled.then(|| Miner::start(tuning, threads, move || sensors.read()))
     }
 }
 
@@ -162,6 +166,7 @@ async fn serve(
     };
     let params = &facts.network.params;
     let replay = u32::from(params.below_max_depth) + 5;
+    let (judge, miner) = (Judge::start(&work.tuning), work.miner(config));
     let (store, recovered) = Store::open(&data.join("store"), &params.network_name, limits, replay)?;
     if let (Some(key), Some(confirmed), true) =
         (own_key, &recovered.confirmed, config.network.milestone_keys.is_empty())
@@ -194,7 +199,9 @@ async fn serve(
         if config.require_clock {
             supervised::listen(node.facts.clone());
         }
-        supervised::report(progress, node.status.clone(), node.facts.clone())?;
+        let (sensors, mut capacity) = (work.sensors.clone(), work.capacity);
+        let spare = move || capacity.spare(sensors.read());
+        supervised::report(progress, node.status.clone(), node.facts.clone(), spare)?;
     }
     let status = node.status_now();
     tracing::info!(
@@ -203,7 +210,7 @@ async fn serve(
         rest = %listener.local_addr()?,
         "node started"
     );
-    run_ports(config, &identity, (listener, probe), node, work, engine_done).await
+    run_ports(config, &identity, (listener, probe), node, (judge, miner), engine_done).await
 }
 
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
@@ -212,13 +219,11 @@ async fn run_ports(
     identity: &Path,
     (listener, probe): (TcpListener, Option<TcpListener>),
     node: NodeHandle,
-    work: Work,
+    (judge, miner): (Judge, Option<Miner>),
     mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let judge = Judge::start(&work.tuning);
-    let rest =
-        tokio::spawn(rest::serve_all(listener, probe, node.clone(), work.miner(config), judge, stopping));
+    let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), miner, judge, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
             let interval = Duration::from_secs(u64::from(config.coordinator.interval_s.get()));

@@ -1,8 +1,8 @@
 //! The node under PID 1: what it is told on standard input, what it reports on standard output.
 //!
-//! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy>`, where `turns` counts the
-//! engine's turns: one that stands still is PID 1's to judge. It hears `go` before anything else
-//! ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`.
+//! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare>`. `turns` counts the
+//! engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
+//! or `-`. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`.
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
@@ -33,13 +33,14 @@ pub(super) fn report(
     progress: Progress,
     status: watch::Receiver<Arc<Status>>,
     facts: Arc<Facts>,
+    mut spare: impl FnMut() -> Option<u64> + Send + 'static,
 ) -> anyhow::Result<()> {
     let run = move || {
         // The engine holds the other end.
         while status.has_changed().is_ok() {
             let turns = progress.load(Ordering::Relaxed);
             let status = status.borrow().clone();
-            if say(turns, &status, &facts).is_err() {
+            if say(turns, &status, &facts, spare()).is_err() {
                 return;
             }
             std::thread::sleep(Duration::from_secs(1));
@@ -48,11 +49,12 @@ pub(super) fn report(
     std::thread::Builder::new().name("report".into()).spawn(run).map(drop).context("starting the report")
 }
 
-fn say(turns: u64, status: &Status, facts: &Facts) -> std::io::Result<()> {
+fn say(turns: u64, status: &Status, facts: &Facts, spare: Option<u64>) -> std::io::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let health = if facts.is_healthy(status, now) { "healthy" } else { "unhealthy" };
     let confirmed = status.confirmed;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "alive {turns} {} {} {health}", confirmed.index.0, confirmed.timestamp)?;
+    let spare = spare.map_or_else(|| "-".to_owned(), |spare| spare.to_string());
+    writeln!(out, "alive {turns} {} {} {health} {spare}", confirmed.index.0, confirmed.timestamp)?;
     out.flush()
 }

@@ -8,7 +8,7 @@ pub(super) const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:52em;mar
      font-size:12px}.why{font-size:1.15em}";
 
 /// What is shown, by field of the status, in this order.
-const FIELDS: [(&str, &str); 8] = [
+const FIELDS: [(&str, &str); 9] = [
     ("board", "Board"),
     ("version", "Version"),
     ("host_name", "Name"),
@@ -16,6 +16,7 @@ const FIELDS: [(&str, &str); 8] = [
     ("confirmed_milestone", "Newest milestone"),
     ("clock", "Clock"),
     ("temperature_c", "Temperature (degrees Celsius)"),
+    ("spare_hashes_per_s", "Spare computing power (hashes of proof of work a second)"),
     ("uptime_s", "Seconds since the start"),
 ];
 

@@ -85,6 +85,9 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     let (before, started) = (client::confirmed(board.api()), Instant::now());
     // From two addresses, as the firewall allows 96 connections of one.
     let (attached, refused) = client::flood([board.api(), (address, 14_265).into()], 50);
+    board.wait_for("spare power to be told", || {
+        client::status(address)["spare_hashes_per_s"].as_u64() > Some(0)
+    });
     println!("  100 clients at once: {attached} blocks attached, {refused} told to come back");
     assert!(attached > 0 && attached + refused == 100);
     // Half of the pace is generous to a busy host.
