@@ -165,6 +165,7 @@ impl Coordinator {
             inclusion_merkle_root: roots.inclusion_merkle_root,
             applied_merkle_root: roots.applied_merkle_root,
             metadata: Vec::new(),
+            options: Default::default(),
         };
         let signature = self.key.sign(essence.id());
         let milestone =

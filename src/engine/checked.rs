@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Network;
 use crate::pow;
 use crate::pow::verify::Claim;
-use crate::protocol::block::{self, Block, NONCE_BYTES};
+use crate::protocol::block::{self, Block, NONCE_BYTES, Payload};
 use crate::protocol::id::BlockId;
 use crate::protocol::milestone::Milestone;
 use crate::protocol::pack::check_range;
@@ -47,6 +47,9 @@ pub enum Refusal {
         /// The network's parameter.
         minimum: u32,
     },
+    /// A word that the ledger cannot judge yet.
+    #[error("payload: {0} are not supported yet")]
+    Unsupported(&'static str),
     /// A milestone payload needs no proof of work and must have none.
     #[error("nonce: must be 0 in a block with a milestone payload")]
     MilestoneNonce,
@@ -94,6 +97,13 @@ pub fn check_parsed(
     let expected = network.params.version;
     if block.protocol_version != expected {
         return Err(Refusal::Version { found: block.protocol_version, expected });
+    }
+    match &block.payload {
+        Some(Payload::Transaction(_)) => return Err(Refusal::Unsupported("transactions")),
+        Some(Payload::Milestone(milestone)) if !milestone.essence.options.as_slice().is_empty() => {
+            return Err(Refusal::Unsupported("milestone options"));
+        }
+        Some(Payload::Milestone(_) | Payload::TaggedData(_)) | None => {}
     }
     match block.milestone() {
         // HORNET: > nonce must be 0, no proof-of-work check at all

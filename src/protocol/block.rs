@@ -4,6 +4,7 @@ use super::id::BlockId;
 use super::milestone::{self, Milestone};
 use super::pack::{Reader, Writer, check_ascending, check_range};
 use super::tagged_data::{self, TaggedData};
+use super::transaction::{self, Transaction};
 use super::{Error, MAX_BLOCK_BYTES, MAX_PARENTS, blake2b_256};
 
 /// Bytes of the nonce at a block's end.
@@ -63,11 +64,13 @@ impl Parents {
     }
 }
 
-/// What a block may carry. Transactions (type 6) are not supported yet.
+/// What a block may carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// TIP-23.
     TaggedData(TaggedData),
+    /// TIP-20.
+    Transaction(Box<Transaction>),
     /// TIP-29.
     Milestone(Box<Milestone>),
 }
@@ -77,6 +80,7 @@ impl Payload {
         let mut reader = Reader::new(bytes);
         let payload = match reader.u32("payload.type")? {
             tagged_data::KIND => Self::TaggedData(TaggedData::parse(&mut reader)?),
+            transaction::KIND => Self::Transaction(Box::new(Transaction::parse(&mut reader)?)),
             milestone::KIND => Self::Milestone(Box::new(Milestone::parse(&mut reader)?)),
             kind => return Err(Error::UnknownKind { field: "payload.type", kind }),
         };
@@ -89,6 +93,7 @@ impl Payload {
         let mut writer = Writer::default();
         match self {
             Self::TaggedData(payload) => payload.pack(&mut writer),
+            Self::Transaction(payload) => payload.pack(&mut writer),
             Self::Milestone(payload) => payload.pack(&mut writer),
         }
         writer.into_bytes()
@@ -178,7 +183,7 @@ impl Block {
     pub fn milestone(&self) -> Option<&Milestone> {
         match &self.payload {
             Some(Payload::Milestone(milestone)) => Some(milestone),
-            Some(Payload::TaggedData(_)) | None => None,
+            Some(Payload::TaggedData(_) | Payload::Transaction(_)) | None => None,
         }
     }
 }

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{Block, Draft, Parents, Payload};
 use super::id::{BlockId, MilestoneId, MilestoneIndex};
-use super::milestone::{self, Essence, Milestone, Signature};
+use super::json_transaction::{OptionJson, TransactionJson};
+use super::milestone::{self, Essence, Milestone, Options, Signature};
 use super::tagged_data::{self, TaggedData};
+use super::transaction;
 use super::{Error, hex};
 
 /// JSON form of a block. What is left out on input is empty or 0, as in HORNET.
@@ -32,6 +34,8 @@ pub struct BlockJson {
 pub enum PayloadJson {
     /// Type 7.
     Milestone(Box<MilestoneJson>),
+    /// Type 6.
+    Transaction(Box<TransactionJson>),
     /// Type 5.
     TaggedData(TaggedDataJson),
 }
@@ -44,6 +48,9 @@ impl<'de> Deserialize<'de> for PayloadJson {
         match value.get("type").and_then(serde_json::Value::as_u64) {
             Some(kind) if kind == u64::from(milestone::KIND) => {
                 Ok(Self::Milestone(serde_json::from_value(value).map_err(inside)?))
+            }
+            Some(kind) if kind == u64::from(transaction::KIND) => {
+                Ok(Self::Transaction(serde_json::from_value(value).map_err(inside)?))
             }
             Some(kind) if kind == u64::from(tagged_data::KIND) => {
                 Ok(Self::TaggedData(serde_json::from_value(value).map_err(inside)?))
@@ -94,9 +101,9 @@ pub struct MilestoneJson {
     /// Hex; left out when empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub metadata: String,
-    /// Refused unless empty: options are not supported yet.
+    /// Left out when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<serde_json::Value>,
+    pub options: Vec<OptionJson>,
     /// One for each key.
     pub signatures: Vec<SignatureJson>,
 }
@@ -146,27 +153,42 @@ impl BlockJson {
     }
 }
 
+impl TaggedDataJson {
+    /// The JSON form of tagged data.
+    pub(super) fn from_data(payload: &TaggedData) -> Self {
+        Self { kind: tagged_data::KIND, tag: hex_or_empty(payload.tag()), data: hex_or_empty(payload.data()) }
+    }
+
+    /// The data.
+    ///
+    /// # Errors
+    /// [`Error`] with the JSON field's name.
+    pub(super) fn to_data(&self) -> Result<TaggedData, Error> {
+        if self.kind != tagged_data::KIND {
+            return Err(Error::UnknownKind { field: "payload.type", kind: self.kind });
+        }
+        TaggedData::new(
+            bytes_or_empty("payload.tag", &self.tag)?,
+            bytes_or_empty("payload.data", &self.data)?,
+        )
+    }
+}
+
 impl PayloadJson {
     fn from_payload(payload: &Payload) -> Self {
         match payload {
-            Payload::TaggedData(payload) => Self::TaggedData(TaggedDataJson {
-                kind: tagged_data::KIND,
-                tag: hex_or_empty(payload.tag()),
-                data: hex_or_empty(payload.data()),
-            }),
+            Payload::TaggedData(payload) => Self::TaggedData(TaggedDataJson::from_data(payload)),
+            Payload::Transaction(payload) => {
+                Self::Transaction(Box::new(TransactionJson::from_transaction(payload)))
+            }
             Payload::Milestone(payload) => Self::Milestone(Box::new(MilestoneJson::from_milestone(payload))),
         }
     }
 
     fn to_payload(&self) -> Result<Payload, Error> {
         match self {
-            Self::TaggedData(json) if json.kind == tagged_data::KIND => {
-                Ok(Payload::TaggedData(TaggedData::new(
-                    bytes_or_empty("payload.tag", &json.tag)?,
-                    bytes_or_empty("payload.data", &json.data)?,
-                )?))
-            }
-            Self::TaggedData(json) => Err(Error::UnknownKind { field: "payload.type", kind: json.kind }),
+            Self::TaggedData(json) => Ok(Payload::TaggedData(json.to_data()?)),
+            Self::Transaction(json) => Ok(Payload::Transaction(Box::new(json.to_transaction()?))),
             Self::Milestone(json) => Ok(Payload::Milestone(Box::new(json.to_milestone()?))),
         }
     }
@@ -186,7 +208,7 @@ impl MilestoneJson {
             inclusion_merkle_root: hex::encode(&essence.inclusion_merkle_root),
             applied_merkle_root: hex::encode(&essence.applied_merkle_root),
             metadata: hex_or_empty(&essence.metadata),
-            options: Vec::new(),
+            options: essence.options.as_slice().iter().map(OptionJson::from_option).collect(),
             signatures: milestone
                 .signatures()
                 .iter()
@@ -202,9 +224,6 @@ impl MilestoneJson {
     fn to_milestone(&self) -> Result<Milestone, Error> {
         if self.kind != milestone::KIND {
             return Err(Error::UnknownKind { field: "payload.type", kind: self.kind });
-        }
-        if !self.options.is_empty() {
-            return Err(Error::Malformed { field: "payload.options", expected: "none (not supported yet)" });
         }
         let metadata = bytes_or_empty("payload.metadata", &self.metadata)?;
         super::pack::check_range(
@@ -225,6 +244,7 @@ impl MilestoneJson {
             )?,
             applied_merkle_root: hex::decode_array("payload.appliedMerkleRoot", &self.applied_merkle_root)?,
             metadata,
+            options: Options::new(self.options.iter().map(OptionJson::to_option).collect::<Result<_, _>>()?)?,
         };
         let signatures = self
             .signatures

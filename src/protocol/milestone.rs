@@ -1,10 +1,9 @@
 //! Milestone payload (TIP-29): the essence that coordinators sign, and their signatures.
-//!
-//! Options (receipts, protocol-parameter updates) are not supported yet: a milestone with any is refused.
 
 use super::block::Parents;
 use super::id::{MilestoneId, MilestoneIndex};
 use super::pack::{Reader, Writer, check_ascending, check_range};
+use super::treasury::Receipt;
 use super::{Error, blake2b_256};
 
 /// Payload type number on the wire and in JSON.
@@ -32,6 +31,96 @@ pub struct Essence {
     pub applied_merkle_root: [u8; 32],
     /// Free bytes, at most 8,192.
     pub metadata: Vec<u8>,
+    /// What it changes beside the ledger.
+    pub options: Options,
+}
+
+/// What a milestone may bring beside blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MilestoneOption {
+    /// Type 0 (TIP-34).
+    Receipt(Receipt),
+    /// Type 1 (TIP-29): other protocol parameters from a milestone on.
+    Parameters {
+        /// First milestone with these.
+        target: MilestoneIndex,
+        /// Version of the protocol from then on.
+        protocol_version: u8,
+        /// Binary form, at most 8,192 bytes; that of a version not known here is opaque.
+        params: Vec<u8>,
+    },
+}
+
+/// Options of a milestone: ascending by type, none twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options(Vec<MilestoneOption>);
+
+impl Options {
+    /// Takes options in order.
+    ///
+    /// # Errors
+    /// [`Error::NotSorted`], [`Error::OutOfRange`] for parameters that are too long.
+    pub fn new(list: Vec<MilestoneOption>) -> Result<Self, Error> {
+        let kinds = list.iter().map(MilestoneOption::kind).collect::<Vec<_>>();
+        // TIP-29: > options must be sorted in ascending order based on their type, each at most once
+        check_ascending("payload.options", &kinds)?;
+        for option in &list {
+            if let MilestoneOption::Parameters { params, .. } = option {
+                check_range(
+                    "payload.options params length",
+                    params.len() as u64,
+                    0,
+                    MAX_METADATA_BYTES as u64,
+                )?;
+            }
+        }
+        Ok(Self(list))
+    }
+
+    /// In ascending order.
+    pub fn as_slice(&self) -> &[MilestoneOption] {
+        &self.0
+    }
+
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let count = reader.u8("payload.options count")?;
+        Self::new((0..count).map(|_| MilestoneOption::parse(reader)).collect::<Result<_, _>>()?)
+    }
+}
+
+impl MilestoneOption {
+    /// Its type number.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Receipt(_) => 0,
+            Self::Parameters { .. } => 1,
+        }
+    }
+
+    fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        match reader.u8("payload.options type")? {
+            0 => Ok(Self::Receipt(Receipt::parse(reader)?)),
+            1 => Ok(Self::Parameters {
+                target: MilestoneIndex(reader.u32("payload.options targetMilestoneIndex")?),
+                protocol_version: reader.u8("payload.options protocolVersion")?,
+                params: {
+                    let length = reader.u16("payload.options params length")?;
+                    reader.bytes("payload.options params", length.into())?.to_vec()
+                },
+            }),
+            kind => Err(Error::UnknownKind { field: "payload.options", kind: kind.into() }),
+        }
+    }
+
+    fn pack(&self, writer: &mut Writer) {
+        writer.u8(self.kind());
+        match self {
+            Self::Receipt(receipt) => receipt.pack(writer),
+            Self::Parameters { target, protocol_version, params } => {
+                writer.u32(target.0).u8(*protocol_version).count_u16(params.len()).bytes(params);
+            }
+        }
+    }
 }
 
 impl Essence {
@@ -46,7 +135,7 @@ impl Essence {
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let essence = Self {
+        Ok(Self {
             index: MilestoneIndex(reader.u32("payload.index")?),
             timestamp: reader.u32("payload.timestamp")?,
             protocol_version: reader.u8("payload.protocolVersion")?,
@@ -59,14 +148,8 @@ impl Essence {
                 check_range("payload.metadata length", u64::from(length), 0, MAX_METADATA_BYTES as u64)?;
                 reader.bytes("payload.metadata", usize::from(length))?.to_vec()
             },
-        };
-        match reader.u8("payload.options count")? {
-            0 => Ok(essence),
-            _ => {
-                let kind = u32::from(reader.u8("payload.options type")?);
-                Err(Error::UnknownKind { field: "payload.options", kind })
-            }
-        }
+            options: Options::parse(reader)?,
+        })
     }
 
     /// The binary form, without the payload's type.
@@ -76,7 +159,8 @@ impl Essence {
         self.parents.pack(&mut writer);
         writer.bytes(&self.inclusion_merkle_root).bytes(&self.applied_merkle_root);
         writer.count_u16(self.metadata.len()).bytes(&self.metadata);
-        writer.u8(0);
+        writer.count_u8(self.options.0.len());
+        self.options.0.iter().for_each(|option| option.pack(&mut writer));
         writer.into_bytes()
     }
 }
@@ -136,7 +220,7 @@ impl Milestone {
     /// Reads what follows the payload's type.
     ///
     /// # Errors
-    /// Any [`Error`]; [`Error::UnknownKind`] for options and for signatures that are not Ed25519.
+    /// Any [`Error`]; [`Error::UnknownKind`] for signatures that are not Ed25519.
     pub fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let essence = Essence::parse(reader)?;
         let count = reader.u8("payload.signatures count")?;

@@ -7,15 +7,22 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod address;
 pub mod block;
 pub mod hex;
 pub mod id;
 pub mod json;
+pub mod json_output;
+pub mod json_transaction;
 pub mod merkle;
 pub mod milestone;
+pub mod output;
 pub mod pack;
 pub mod params;
+pub mod rent;
 pub mod tagged_data;
+pub mod transaction;
+pub mod treasury;
 
 /// Protocol version spoken on the wire and in milestones (TIP-22).
 pub const PROTOCOL_VERSION: u8 = 2;

@@ -2,6 +2,8 @@
 //!
 //! The reader never allocates more than the bytes left in its input.
 
+use primitive_types::U256;
+
 use super::Error;
 
 /// A cursor over borrowed bytes. Every read names its field, so that errors do.
@@ -83,6 +85,14 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array(field)?))
     }
 
+    /// 32 bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`Error::UnexpectedEnd`].
+    pub fn u256(&mut self, field: &'static str) -> Result<U256, Error> {
+        Ok(U256::from_little_endian(&self.array::<32>(field)?))
+    }
+
     /// A number that must be `value`: a type or version byte.
     ///
     /// # Errors
@@ -160,6 +170,11 @@ impl Writer {
     /// Appends eight bytes.
     pub fn u64(&mut self, value: u64) -> &mut Self {
         self.bytes(&value.to_le_bytes())
+    }
+
+    /// Appends 32 bytes.
+    pub fn u256(&mut self, value: &U256) -> &mut Self {
+        self.bytes(&value.to_little_endian())
     }
 
     /// Appends a one-byte count. The caller's type keeps the count within a byte.

@@ -3,11 +3,16 @@
 use osmia::protocol::block::{Block, Draft, Parents, Payload};
 use osmia::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
 use osmia::protocol::json::BlockJson;
+use osmia::protocol::json_output::OutputJson;
 use osmia::protocol::milestone::{Essence, Milestone, Signature};
+use osmia::protocol::output::Output;
+use osmia::protocol::pack::Reader;
 use osmia::protocol::tagged_data::TaggedData;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{prop_assert, prop_assert_eq, proptest};
+
+use crate::words;
 
 fn parents() -> impl Strategy<Value = Parents> {
     btree_set(any::<[u8; 32]>(), 1..=8)
@@ -41,12 +46,13 @@ fn signatures() -> impl Strategy<Value = Vec<Signature>> {
 fn milestone() -> impl Strategy<Value = Payload> {
     let numbers = (any::<u32>(), any::<u32>(), any::<u8>());
     let hashes = (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 32]>());
-    (numbers, hashes, parents(), vec(any::<u8>(), 0..50), signatures()).prop_map(
+    (numbers, hashes, parents(), vec(any::<u8>(), 0..50), words::options(), signatures()).prop_map(
         |(
             (index, timestamp, protocol_version),
             (previous, inclusion, applied),
             parents,
             metadata,
+            options,
             signatures,
         )| {
             let essence = Essence {
@@ -58,6 +64,7 @@ fn milestone() -> impl Strategy<Value = Payload> {
                 inclusion_merkle_root: inclusion,
                 applied_merkle_root: applied,
                 metadata,
+                options,
             };
             Payload::Milestone(Box::new(Milestone::new(essence, signatures).unwrap()))
         },
@@ -65,7 +72,9 @@ fn milestone() -> impl Strategy<Value = Payload> {
 }
 
 fn block() -> impl Strategy<Value = Block> {
-    let payload = prop_oneof![Just(None), tagged_data().prop_map(Some), milestone().prop_map(Some)];
+    let transaction = words::transaction().prop_map(|payload| Some(Payload::Transaction(Box::new(payload))));
+    let payload =
+        prop_oneof![Just(None), tagged_data().prop_map(Some), milestone().prop_map(Some), transaction];
     (any::<u8>(), parents(), payload, any::<u64>()).prop_map(|(protocol_version, parents, payload, nonce)| {
         Block { protocol_version, parents, payload, nonce }
     })
@@ -106,6 +115,16 @@ proptest! {
     }
 
     #[test]
+    fn outputs_round_trip(output in words::output()) {
+        let bytes = output.to_bytes();
+        let mut reader = Reader::new(&bytes);
+        prop_assert_eq!(Output::parse(&mut reader).unwrap(), output.clone());
+        reader.finish("output").unwrap();
+        let text = serde_json::to_string(&OutputJson::from_output(&output)).unwrap();
+        prop_assert_eq!(serde_json::from_str::<OutputJson>(&text).unwrap().to_output().unwrap(), output);
+    }
+
+    #[test]
     fn no_bytes_panic(bytes in vec(any::<u8>(), 0..300)) {
         let _ = Block::parse(&bytes);
         let _ = Draft::parse(&bytes);
@@ -141,7 +160,8 @@ fn each_broken_rule_is_named() {
         (frame(&[id(2), id(1)], &[]), "parents"),
         (frame(&[id(1), id(1)], &[]), "parents"),
         (frame(&[id(1)], &tagged(65)), "payload.tag length"),
-        (frame(&[id(1)], &[6, 0, 0, 0]), "payload.type"),
+        (frame(&[id(1)], &[6, 0, 0, 0, 2]), "payload.essence type"),
+        (frame(&[id(1)], &[8, 0, 0, 0]), "payload.type"),
         (frame(&[id(1)], &[5, 0, 0]), "payload.type"),
         (frame(&[id(1)], &[&tagged(0)[..], &[0]].concat()), "payload"),
         (frame(&[id(1)], &[7, 0, 0, 0, 1]), "payload.index"),

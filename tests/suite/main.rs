@@ -16,3 +16,4 @@ mod readme;
 mod rest;
 mod store;
 mod vectors;
+mod words;

@@ -241,6 +241,33 @@ fn with_remote_pow_the_node_finds_parents_and_nonce() {
     assert_eq!(block["parents"], json!(parents));
 }
 
+/// Without a ledger nobody could say what such a block does: refused, in plain words.
+#[test]
+fn a_block_with_a_transaction_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(1);
+    let zeros = "0x".to_owned() + &"00".repeat(32);
+    let address = json!({"type": 0, "pubKeyHash": zeros});
+    let output =
+        json!({"type": 3, "amount": "1000000", "unlockConditions": [{"type": 0, "address": address}]});
+    let essence = json!({
+        "type": 1, "networkId": "1", "inputsCommitment": zeros, "outputs": [output],
+        "inputs": [{"type": 0, "transactionId": zeros, "transactionOutputIndex": 0}],
+    });
+    let signature = json!({"type": 0, "publicKey": zeros, "signature": "0x".to_owned() + &"00".repeat(64)});
+    let transaction =
+        json!({"type": 6, "essence": essence, "unlocks": [{"type": 0, "signature": signature}]});
+    let parents = tips(&node).iter().map(BlockId::to_string).collect::<Vec<_>>();
+    let body = json!({"protocolVersion": 2, "parents": parents, "payload": transaction, "nonce": "1"});
+    let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
+    assert_eq!((status, &*message), (400, "invalid block: payload: transactions are not supported yet"));
+    // A mistake inside is told by its field.
+    let body = body.to_string().replace("\"1000000\"", "\"-1\"");
+    let (status, message) = error_of(&node.post(JSON, body.as_bytes()));
+    assert!(status == 400 && message.contains("amount: a 64-bit number"), "{message}");
+}
+
 /// Asks again and again and reads no answer: the node ends that, as nobody else could have the place.
 #[test]
 fn a_client_that_reads_nothing_is_cut_off() {

@@ -45,6 +45,7 @@ fn confirmation(index: u32, referenced: &[BlockId]) -> Confirmation {
         inclusion_merkle_root: [1; 32],
         applied_merkle_root: [2; 32],
         metadata: Vec::new(),
+        options: Default::default(),
     };
     let signature = Signature { public_key: [3; 32], signature: [4; 64] };
     let milestone = Milestone::new(essence, vec![signature]).unwrap();

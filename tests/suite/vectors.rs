@@ -1,6 +1,7 @@
 //! Values from the TIPs and from the published Go library, typed here. Sources: `tests/vectors/README.md`.
 
 use osmia::pow;
+use osmia::protocol::address::Address;
 use osmia::protocol::block::{self, Block, Payload};
 use osmia::protocol::id::BlockId;
 use osmia::protocol::params::{ProtocolParameters, RentStructure};
@@ -27,6 +28,56 @@ fn v2_published_scores() {
     assert_eq!(score(&bytes("41eb775555555555")).to_bits(), thirds(14, 8.0).to_bits());
     assert_eq!(score(&[0; 10_000]).to_bits(), (1.0f64 / 10_000.0).to_bits());
     assert_eq!(pow::score(&[0; 7]), None);
+}
+
+/// TIP-19: the smallest output of each kind, in bytes, and its deposit at 250, 500 and 100 tokens for a virtual byte.
+#[test]
+fn v11_storage_deposits() {
+    use osmia::protocol::id::{AliasId, NftId};
+    use osmia::protocol::output::condition::{Condition, Conditions};
+    use osmia::protocol::output::{Alias, Basic, Foundry, Nft, Output, TokenScheme, Value};
+    let owner = Address::Ed25519([7; 32]);
+    let value = || Value { amount: 1, native_tokens: Default::default() };
+    let owned = || Conditions::new(vec![Condition::Address(owner)], &[0], &[0]).unwrap();
+    let controllers = vec![Condition::StateController(owner), Condition::Governor(owner)];
+    let scheme = TokenScheme { minted: 0.into(), melted: 0.into(), maximum: 1.into() };
+    let immutable = vec![Condition::ImmutableAlias(AliasId([1; 32]))];
+    let outputs = [
+        Output::Basic(Basic { value: value(), conditions: owned(), features: Default::default() }),
+        Output::Alias(Alias {
+            value: value(),
+            id: AliasId::ZERO,
+            state_index: 0,
+            state_metadata: vec![],
+            foundry_counter: 0,
+            conditions: Conditions::new(controllers, &[4, 5], &[4, 5]).unwrap(),
+            features: Default::default(),
+            immutable_features: Default::default(),
+        }),
+        Output::Foundry(Foundry {
+            value: value(),
+            serial: 1,
+            scheme,
+            conditions: Conditions::new(immutable, &[6], &[6]).unwrap(),
+            features: Default::default(),
+            immutable_features: Default::default(),
+        }),
+        Output::Nft(Nft {
+            value: value(),
+            id: NftId::ZERO,
+            conditions: owned(),
+            features: Default::default(),
+            immutable_features: Default::default(),
+        }),
+    ];
+    let deposits = |cost: u32| {
+        let rent = RentStructure { v_byte_cost: cost, v_byte_factor_data: 1, v_byte_factor_key: 10 };
+        outputs.each_ref().map(|output| osmia::protocol::rent::min_deposit(&rent, output))
+    };
+    assert_eq!(outputs.each_ref().map(|output| output.to_bytes().len()), [46, 123, 148, 79]);
+    assert_eq!(deposits(250), [106_500, 125_750, 132_000, 114_750]);
+    assert_eq!(deposits(500), [213_000, 251_500, 264_000, 229_500]);
+    assert_eq!(deposits(100), [42_600, 50_300, 52_800, 45_900]);
 }
 
 #[test]
