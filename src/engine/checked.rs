@@ -55,6 +55,28 @@ pub enum Refusal {
     MilestoneNonce,
 }
 
+/// The rules that need no proof of work: before a nonce is looked for, these must hold. `length` is that of the binary form.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn check_form(network: &Network, length: usize, block: &Block) -> Result<(), Refusal> {
+    // TIP-24 §Syntactic validation: > the total length of the block MUST NOT exceed 32768 bytes. A block in
+    // JSON is measured here for the first time.
+    check_range("block length", length as u64, 0, MAX_BLOCK_BYTES as u64)?;
+    let expected = network.params.version;
+    if block.protocol_version != expected {
+        return Err(Refusal::Version { found: block.protocol_version, expected });
+    }
+    match &block.payload {
+        Some(Payload::Transaction(_)) => return Err(Refusal::Unsupported("transactions")),
+        Some(Payload::Milestone(milestone)) if !milestone.essence.options.as_slice().is_empty() => {
+            return Err(Refusal::Unsupported("milestone options"));
+        }
+        Some(Payload::Milestone(_) | Payload::TaggedData(_)) | None => {}
+    }
+    Ok(())
+}
+
 /// What is known of a block's proof of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -91,20 +113,7 @@ pub fn check_parsed(
     block: Block,
     work: Work,
 ) -> Result<CheckedBlock, Refusal> {
-    // TIP-24 §Syntactic validation: > the total length of the block MUST NOT exceed 32768 bytes. A block in
-    // JSON is measured here for the first time.
-    check_range("block length", bytes.len() as u64, 0, MAX_BLOCK_BYTES as u64)?;
-    let expected = network.params.version;
-    if block.protocol_version != expected {
-        return Err(Refusal::Version { found: block.protocol_version, expected });
-    }
-    match &block.payload {
-        Some(Payload::Transaction(_)) => return Err(Refusal::Unsupported("transactions")),
-        Some(Payload::Milestone(milestone)) if !milestone.essence.options.as_slice().is_empty() => {
-            return Err(Refusal::Unsupported("milestone options"));
-        }
-        Some(Payload::Milestone(_) | Payload::TaggedData(_)) | None => {}
-    }
+    check_form(network, bytes.len(), &block)?;
     match block.milestone() {
         // HORNET: > nonce must be 0, no proof-of-work check at all
         Some(_) if block.nonce != 0 => return Err(Refusal::MilestoneNonce),

@@ -4,19 +4,28 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::mining::Heat;
 
 /// Where no trip point is told: what the Raspberry Pi's firmware takes.
 const LIMIT: i32 = 80_000;
 
+/// The same for processors of PCs, whose trip points are for the use of programs and mean nothing.
+const PC_LIMIT: i32 = 95_000;
+
+/// Trip points that can be meant.
+const SANE: std::ops::RangeInclusive<i32> = 40_000..=125_000;
+
 /// The files.
 #[derive(Debug)]
 pub struct Sensors {
     temperature: Option<File>,
     limit: i32,
-    /// Highest frequency of each policy that is allowed now, and that the hardware has.
+    /// Highest frequency of each policy that is allowed now, and that was allowed at first.
     frequencies: Vec<(File, u64)>,
+    /// Whether it was told that the sensor fails.
+    told: AtomicBool,
 }
 
 impl Sensors {
@@ -26,27 +35,45 @@ impl Sensors {
             let kind = text(&zone.join("type"));
             ["cpu-thermal", "cpu_thermal", "soc-thermal", "x86_pkg_temp"].contains(&kind.trim())
         });
-        let limit = zone.iter().filter_map(|zone| passive_trip(zone)).min().unwrap_or(LIMIT);
+        let limit = match &zone {
+            Some(zone) if text(&zone.join("type")).trim() == "x86_pkg_temp" => PC_LIMIT,
+            Some(zone) => passive_trip(zone).unwrap_or(LIMIT),
+            None => LIMIT,
+        };
         let policies = folders(&sys.join("devices/system/cpu/cpufreq"));
         let frequency = |policy: PathBuf| {
-            let hardware = text(&policy.join("cpuinfo_max_freq")).trim().parse().ok()?;
-            Some((File::open(policy.join("scaling_max_freq")).ok()?, hardware))
+            let allowed = File::open(policy.join("scaling_max_freq")).ok()?;
+            let at_first = number(&allowed)?;
+            Some((allowed, at_first))
         };
         Self {
             temperature: zone.and_then(|zone| File::open(zone.join("temp")).ok()),
             limit,
             frequencies: policies.into_iter().filter_map(frequency).collect(),
+            told: AtomicBool::new(false),
         }
     }
 
     /// As it is now.
     pub fn read(&self) -> Heat {
-        let slowed = |(file, hardware): &(File, u64)| number::<u64>(file).is_some_and(|now| now < *hardware);
+        let slowed = |(file, at_first): &(File, u64)| number::<u64>(file).is_some_and(|now| now < *at_first);
         Heat {
-            millidegrees: self.temperature.as_ref().and_then(number),
+            millidegrees: self.temperature.as_ref().map(|file| number(file).unwrap_or_else(|| self.failed())),
             limit: self.limit,
             throttled: self.frequencies.iter().any(slowed),
         }
+    }
+}
+
+impl Sensors {
+    /// A sensor that fails counts as too hot: nobody would notice otherwise.
+    fn failed(&self) -> i32 {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the processor's temperature cannot be read any more: no proof of work for others"
+            );
+        }
+        self.limit
     }
 }
 
@@ -56,7 +83,7 @@ fn passive_trip(zone: &Path) -> Option<i32> {
         (0..16).filter(|trip| text(&zone.join(format!("trip_point_{trip}_type"))).trim() == "passive");
     let temperatures =
         trips.filter_map(|trip| text(&zone.join(format!("trip_point_{trip}_temp"))).trim().parse().ok());
-    temperatures.min()
+    temperatures.filter(|temperature| SANE.contains(temperature)).min()
 }
 
 fn folders(path: &Path) -> Vec<PathBuf> {

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::files;
 use crate::pow::kernel::Kernel;
 use crate::pow::miner::Search;
-use crate::pow::tuning::{Cluster, Tuning};
+use crate::pow::tuning::{Cluster, Override, Tuning};
 use crate::pow::verify::{Claim, Cost, Verifier};
 
 /// For all kernels of all clusters, and again for all batches.
@@ -19,13 +21,23 @@ const BUDGET: Duration = Duration::from_millis(100);
 /// Where the findings lie in the node's folder.
 const FILE: &str = "pow.json";
 
+/// Longest such file.
+const MAX_BYTES: u64 = 64 << 10;
+
 /// What was found before on the same processor with the same build, or else now. Never fails: without a place to keep
 /// it, it is found again at the next start.
 pub fn load_or_measure(data: &Path) -> Tuning {
     let machine = machine();
     let path = data.join(FILE);
-    let kept = fs::read_to_string(&path).ok().and_then(|text| Tuning::parse(&text, &machine));
-    if let Some(tuning) = kept {
+    let kept = read(&path).and_then(|text| Tuning::parse(&text, &machine));
+    let cores = |tuning: &Tuning| {
+        let mut cores = tuning.clusters.iter().flat_map(|cluster| cluster.cores.clone()).collect::<Vec<_>>();
+        cores.sort_unstable();
+        cores
+    };
+    let mut own = clusters().concat();
+    own.sort_unstable();
+    if let Some(tuning) = kept.filter(|tuning| cores(tuning) == own) {
         return tuning;
     }
     let started = Instant::now();
@@ -41,6 +53,44 @@ pub fn load_or_measure(data: &Path) -> Tuning {
         tracing::debug!(%error, "calibration not kept");
     }
     tuning
+}
+
+/// The whole of a small file, if it is one.
+fn read(path: &Path) -> Option<String> {
+    // Opening a pipe would wait for its writer.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// The same with a board's word on it.
+///
+/// # Errors
+/// This processor cannot run the kernel; the message names those that it can.
+pub fn with(mut tuning: Tuning, board: &Override) -> Result<Tuning, String> {
+    let Some(name) = &board.kernel else { return Ok(tuning) };
+    let Some(kernel) = Kernel::named(name) else {
+        let names = Kernel::detect().into_iter().map(Kernel::name).collect::<Vec<_>>().join(", ");
+        return Err(format!("{name:?} is no kernel that this processor can run; write one of {names}"));
+    };
+    for cluster in &mut tuning.clusters {
+        (cluster.kernel, cluster.rate) = (kernel, rate_on(cluster.cores.clone(), kernel));
+    }
+    Ok(tuning)
+}
+
+/// Hashes a second of one thread on one of these cores.
+fn rate_on(cores: Vec<usize>, kernel: Kernel) -> u64 {
+    let measured = std::thread::spawn(move || {
+        pin(&cores);
+        rate(kernel, BUDGET / 4)
+    });
+    measured.join().expect("measuring does not panic")
 }
 
 /// Processor, cores and build, as one line.

@@ -50,7 +50,7 @@ impl Capacity {
             self.idle = (self.idle * (NEWEST - 1) + share.min(1_000)) / NEWEST;
         }
         self.before = now;
-        Some(self.rate * self.idle / 1_000 * cool(heat) / 1_000)
+        Some(self.rate.saturating_mul(self.idle) / 1_000 * cool(heat) / 1_000)
     }
 }
 

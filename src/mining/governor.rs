@@ -33,6 +33,9 @@ const SOON: Duration = Duration::from_secs(300);
 /// Share of the best rate of a thread below which the board is taken to slow down.
 const SLOW: f64 = 0.85;
 
+/// Seconds in a row of that.
+const SLOW_SECONDS: u32 = 5;
+
 /// What a second without a better one leaves of the best rate: half of it after half an hour.
 const FORGETS: f64 = 0.9996;
 
@@ -46,26 +49,39 @@ pub struct Governor {
     raised: Option<Duration>,
     retry: Duration,
     best: f64,
+    /// Seconds in a row in which threads were slow.
+    slow: u32,
 }
 
 impl Governor {
     /// All of `most` threads may run.
     pub fn new(most: u32) -> Self {
-        Self { most, allowed: most, changed: Duration::ZERO, raised: None, retry: RETRY.0, best: 0.0 }
+        Self {
+            most,
+            allowed: most,
+            changed: Duration::ZERO,
+            raised: None,
+            retry: RETRY.0,
+            best: 0.0,
+            slow: 0,
+        }
     }
 
-    /// Threads that may run from `now` on. `rate`: hashes that each running thread did in the last second; `None` when
-    /// none ran.
+    /// Threads that may run from `now` on. `rate`: hashes for each second of processor time in the last second; `None` when
+    /// there was too little of it.
     pub fn judge(&mut self, now: Duration, heat: Heat, rate: Option<f64>) -> u32 {
         self.best = (self.best * FORGETS).max(rate.unwrap_or(0.0));
-        let slow = rate.is_some_and(|rate| rate < SLOW * self.best);
         let below = heat.millidegrees.map_or(i32::MAX, |now| heat.limit.saturating_sub(now));
+        // A board that is known to be cool is slow for another reason.
+        let may_be_hot = heat.millidegrees.is_none() || below < 2 * MARGIN;
+        let slow = may_be_hot && rate.is_some_and(|rate| rate < SLOW * self.best);
+        self.slow = if slow { self.slow + 1 } else { 0 };
         if below < STOP_MARGIN {
             self.set(now, 0);
-        } else if below < MARGIN || heat.throttled || slow {
-            if now.saturating_sub(self.changed) >= SETTLES {
-                // A single thread goes on where only others make the board slow.
-                self.set(now, self.allowed.saturating_sub(1).max(1));
+        } else if below < MARGIN || heat.throttled || self.slow >= SLOW_SECONDS {
+            // A single thread goes on where only others make the board hot; none comes back here.
+            if now.saturating_sub(self.changed) >= SETTLES && self.allowed > 1 {
+                self.set(now, self.allowed - 1);
             }
         } else if below >= 2 * MARGIN
             && now.saturating_sub(self.changed) >= self.retry

@@ -54,8 +54,10 @@ struct Shared {
     turns: Mutex<Turns>,
     /// By all searches.
     hashes: AtomicU64,
-    /// Threads that are hashing.
-    running: AtomicU32,
+    /// Processor time that they took, in nanoseconds.
+    busy_ns: AtomicU64,
+    /// Hashes a second that the machine keeps up without a break; 0 until that is known.
+    sustained: AtomicU64,
     /// The search that runs.
     search: Mutex<Option<Started>>,
 }
@@ -82,7 +84,8 @@ impl Miner {
             allowed: AtomicU32::new(threads),
             turns: Mutex::default(),
             hashes: AtomicU64::new(0),
-            running: AtomicU32::new(0),
+            busy_ns: AtomicU64::new(0),
+            sustained: AtomicU64::new(0),
             search: Mutex::default(),
         }));
         let shared = Arc::downgrade(&miner.0);
@@ -93,6 +96,13 @@ impl Miner {
     /// Hashes a second when nothing else runs and the board is cool; 0 while it is too hot.
     pub fn rate(&self) -> u64 {
         self.0.tuning.rate(self.0.allowed.load(Ordering::Relaxed))
+    }
+
+    /// What a search takes on average, as things are; `None` while it is too hot for any.
+    pub fn expected(&self, zeros: u32) -> Option<Duration> {
+        let sustained = Some(self.0.sustained.load(Ordering::Relaxed)).filter(|rate| *rate > 0);
+        let rate = sustained.map_or(self.rate(), |rate| rate.min(self.rate()));
+        expected(zeros).checked_div(rate).map(Duration::from_secs)
     }
 
     /// Threads that may run now.
@@ -123,9 +133,10 @@ impl Miner {
         if let Some(mut resolves) = entered {
             // Turns that were given to a client who is gone are passed on.
             let waiting = PassOn(self, &mut resolves);
-            // The queue lives as long as this miner, and drops nobody who waits.
-            let _ = (&mut *waiting.1).await;
+            let turn = (&mut *waiting.1).await;
             std::mem::forget(waiting);
+            // The place was needed for somebody who had fewer.
+            turn.map_err(|_| Busy { retry_after_s: self.waits_for(turns::PLACES) })?;
         }
         Ok(Turn(self.clone()))
     }
@@ -137,12 +148,25 @@ impl Miner {
     /// Seconds until so many searches have ended, 1 to 60.
     fn waits_for(&self, searches: usize) -> u32 {
         let zeros = self.0.search().map_or(0, |search| search.zeros);
-        let hashes = expected(zeros).saturating_mul(searches as u64);
-        u32::try_from((hashes / self.rate().max(1)).clamp(1, 60)).expect("60 at most")
+        let each = self.expected(zeros).map_or(60, |each| each.as_secs());
+        u32::try_from(each.saturating_mul(searches as u64).clamp(1, 60)).expect("60 at most")
     }
 }
 
+/// Weight of the newest second in the sustained rate: a minute counts.
+const NEWEST: u64 = 60;
+
 impl Shared {
+    /// A second's hashes, of a search that ran through all of it.
+    fn learn(&self, done: u64, progress: Progress) {
+        if progress.hashes < done {
+            return;
+        }
+        let before = self.sustained.load(Ordering::Relaxed);
+        let now = if before == 0 { done } else { (before * (NEWEST - 1) + done) / NEWEST };
+        self.sustained.store(now, Ordering::Relaxed);
+    }
+
     fn search(&self) -> MutexGuard<'_, Option<Started>> {
         self.search.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -177,18 +201,18 @@ fn govern(shared: &std::sync::Weak<Shared>, mut heat: impl FnMut() -> Heat) {
     let started = Instant::now();
     let Some(threads) = shared.upgrade().map(|shared| shared.threads) else { return };
     let mut governor = Governor::new(threads);
-    let mut before = 0;
+    let (mut hashes, mut busy_ns) = (0, 0);
     loop {
         std::thread::sleep(TICK);
         let Some(shared) = shared.upgrade() else { return };
-        let hashes = shared.hashes.load(Ordering::Relaxed);
-        let done = (hashes - std::mem::replace(&mut before, hashes)) as f64;
-        let running = shared.running.load(Ordering::Relaxed);
-        // A search that began or ended within the second says nothing of the rate.
-        let rate = (running > 0 && running == shared.allowed.load(Ordering::Relaxed))
-            .then(|| done / f64::from(running));
-        if let Some(Progress { hashes, rate, expected }) = shared.progress() {
+        let done = since(&shared.hashes, &mut hashes);
+        let busy_ns = since(&shared.busy_ns, &mut busy_ns);
+        // Of processor time, so that neither idle time nor other work counts; of enough of it to say something.
+        let rate = (busy_ns > 200_000_000).then(|| done as f64 * 1e9 / busy_ns as f64);
+        if let Some(progress) = shared.progress() {
+            let Progress { hashes, rate, expected } = progress;
             tracing::debug!(hashes, rate, ?expected, "search goes on");
+            shared.learn(done, progress);
         }
         let heat = heat();
         let allowed = governor.judge(started.elapsed(), heat, rate);
@@ -200,6 +224,12 @@ fn govern(shared: &std::sync::Weak<Shared>, mut heat: impl FnMut() -> Heat) {
             );
         }
     }
+}
+
+/// What a counter has gained.
+fn since(counter: &AtomicU64, before: &mut u64) -> u64 {
+    let now = counter.load(Ordering::Relaxed);
+    now - std::mem::replace(before, now)
 }
 
 /// The right to search. Dropping it lets the next one in.
@@ -276,15 +306,12 @@ fn search(shared: &Shared, thread: u32, digest: [u8; 32], zeros: u32, stop: &Ato
     let share = u8::try_from(thread).expect("as many threads as shares at most");
     let mut search = Search::new(cluster.kernel, digest, zeros, share);
     let lanes = cluster.kernel.lanes() as u64;
-    let mut running = Running { shared, counts: false };
     while !stop.load(Ordering::Relaxed) {
-        running.set(thread < shared.allowed.load(Ordering::Relaxed));
-        if !running.counts {
+        if thread >= shared.allowed.load(Ordering::Relaxed) {
             std::thread::sleep(TICK / 10);
             continue;
         }
-        let found = search.step();
-        shared.hashes.fetch_add(lanes, Ordering::Relaxed);
+        let found = batches(shared, &mut search, lanes, stop);
         if found.is_some() {
             // The others need not wait for whoever asked.
             stop.store(true, Ordering::Relaxed);
@@ -294,24 +321,25 @@ fn search(shared: &Shared, thread: u32, digest: [u8; 32], zeros: u32, stop: &Ato
     None
 }
 
-/// Counts a thread among those that hash.
-struct Running<'a> {
-    shared: &'a Shared,
-    counts: bool,
+/// Batches between two looks at the clock, which take longer than a look at `stop`.
+const BATCHES: u32 = 64;
+
+/// Some batches, until one finds a nonce or nobody wants it any more.
+fn batches(shared: &Shared, search: &mut Search, lanes: u64, stop: &AtomicBool) -> Option<u64> {
+    let started = processor_time_ns();
+    let (mut done, mut found) = (0, None);
+    while done < BATCHES && found.is_none() && !stop.load(Ordering::Relaxed) {
+        found = search.step();
+        done += 1;
+    }
+    shared.hashes.fetch_add(u64::from(done) * lanes, Ordering::Relaxed);
+    shared.busy_ns.fetch_add(processor_time_ns().saturating_sub(started), Ordering::Relaxed);
+    found
 }
 
-impl Running<'_> {
-    fn set(&mut self, counts: bool) {
-        match (std::mem::replace(&mut self.counts, counts), counts) {
-            (false, true) => drop(self.shared.running.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(self.shared.running.fetch_sub(1, Ordering::Relaxed)),
-            (true, true) | (false, false) => {}
-        }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.set(false);
-    }
+/// Of this thread.
+fn processor_time_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
 }

@@ -33,7 +33,8 @@ pub(super) struct Full {
 }
 
 impl Turns {
-    /// `None`: it is the client's turn now. `Some`: it is when that resolves.
+    /// `None`: it is the client's turn now. `Some`: it is when that resolves; an error there means that the place was
+    /// needed for somebody who had fewer.
     pub(super) fn enter(&mut self, client: Client) -> Result<Option<oneshot::Receiver<()>>, Full> {
         if !self.busy {
             self.busy = true;
@@ -42,9 +43,18 @@ impl Turns {
         }
         // Who went away holds no place.
         self.waiting.retain(|(_, turn)| !turn.is_closed());
-        let own = self.waiting.iter().filter(|(other, _)| *other == client).count();
-        if self.waiting.len() >= PLACES || own >= PLACES_PER_CLIENT {
-            return Err(Full { ahead: self.waiting.len() + 1 });
+        let places = |of: Client| self.waiting.iter().filter(|(other, _)| *other == of).count();
+        let full = Full { ahead: self.waiting.len() + 1 };
+        if places(client) >= PLACES_PER_CLIENT {
+            return Err(full);
+        }
+        if self.waiting.len() >= PLACES {
+            // Whoever holds most gives one up, the last, unless that would only change places.
+            let most = (0..self.waiting.len()).max_by_key(|at| (places(self.waiting[*at].0), *at));
+            let Some(most) = most.filter(|at| places(self.waiting[*at].0) > places(client) + 1) else {
+                return Err(full);
+            };
+            drop(self.waiting.remove(most));
         }
         let (turn, resolves) = oneshot::channel();
         self.waiting.push_back((client, turn));
@@ -110,11 +120,36 @@ mod tests {
         let others =
             (0..PLACES - PLACES_PER_CLIENT).map(|client| turns.enter(2 + client as u64).unwrap().unwrap());
         let others = others.collect::<Vec<_>>();
-        assert_eq!(turns.enter(99).unwrap_err(), Full { ahead: PLACES + 1 });
+        assert_eq!(turns.enter(1).unwrap_err(), Full { ahead: PLACES + 1 });
         drop(greedy);
         assert!(turns.enter(99).is_ok(), "who went away holds no place");
         drop(others);
         turns.leave();
+    }
+
+    #[test]
+    fn two_that_are_greedy_do_not_shut_others_out() {
+        let mut turns = Turns::default();
+        assert!(turns.enter(0).unwrap().is_none());
+        let mut greedy =
+            (0..PLACES).map(|at| turns.enter(1 + at as u64 % 2).unwrap().unwrap()).collect::<Vec<_>>();
+        let mut newcomer = turns.enter(3).unwrap().unwrap();
+        let gone = greedy.iter_mut().filter_map(|turn| turn.try_recv().err());
+        let gone = gone.filter(|error| *error == tokio::sync::oneshot::error::TryRecvError::Closed).count();
+        assert_eq!(gone, 1);
+        turns.leave();
+        assert!(greedy[0].try_recv().is_ok());
+        turns.leave();
+        assert!(greedy[1].try_recv().is_ok());
+        turns.leave();
+        assert!(newcomer.try_recv().is_ok(), "before the next of the greedy");
+        // With one place each, nobody gives any up.
+        let mut turns = Turns::default();
+        assert!(turns.enter(0).unwrap().is_none());
+        let each =
+            (0..PLACES).map(|client| turns.enter(1 + client as u64).unwrap().unwrap()).collect::<Vec<_>>();
+        assert_eq!(turns.enter(99).unwrap_err(), Full { ahead: PLACES + 1 });
+        drop(each);
     }
 
     #[test]

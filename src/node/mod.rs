@@ -61,9 +61,8 @@ struct Work {
 impl Work {
     fn prepare(data: &Path, board: &Override) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data).with_context(|| data.display().to_string())?;
-        let tuning = calibration::load_or_measure(data)
-            .with(board)
-            .map_err(|name| anyhow::anyhow!("run.pow.kernel: this processor has no kernel {name:?}"))?;
+        let tuning = calibration::with(calibration::load_or_measure(data), board)
+            .map_err(|problem| anyhow::anyhow!("--pow-kernel (run.pow.kernel of the board): {problem}"))?;
         let sensors = Arc::new(Sensors::open(Path::new("/sys")));
         let (threads, capacity) = (board.threads.unwrap_or(0), Capacity::open(&tuning));
         Ok(Self { tuning, threads, sensors, capacity })

@@ -110,8 +110,14 @@ impl Tuning {
         if text.machine != machine || text.clusters.is_empty() {
             return None;
         }
+        // One for each number of lanes.
+        let lanes = |(name, _): &(String, u64)| Kernel::named(name).map(Kernel::lanes);
+        if !text.batches.is_sorted_by(|a, b| lanes(a) < lanes(b)) {
+            return None;
+        }
         let cluster = |cluster: ClusterText| {
-            let good = cluster.rate > 0 && !cluster.cores.is_empty();
+            // A core that does 10^12 has not been made yet; and sums still fit.
+            let good = (1..=1_000_000_000_000).contains(&cluster.rate) && !cluster.cores.is_empty();
             let kernel = Kernel::named(&cluster.kernel).filter(|_| good)?;
             Some(Cluster { cores: cluster.cores, kernel, rate: cluster.rate })
         };
@@ -125,23 +131,11 @@ impl Tuning {
             batches: text.batches.into_iter().map(cost).collect::<Option<_>>()?,
         })
     }
-
-    /// The same with a board's word on it; an unknown kernel's name comes back.
-    ///
-    /// # Errors
-    /// This processor cannot run the kernel.
-    pub fn with(mut self, board: &Override) -> Result<Self, String> {
-        if let Some(name) = &board.kernel {
-            let kernel = Kernel::named(name).ok_or_else(|| name.clone())?;
-            self.clusters.iter_mut().for_each(|cluster| cluster.kernel = kernel);
-        }
-        Ok(self)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cluster, Cost, Kernel, Override, Tuning};
+    use super::{Cluster, Cost, Kernel, Tuning};
 
     fn tuning() -> Tuning {
         let kernel = Kernel::named("u64/ping-pong").unwrap();
@@ -186,16 +180,9 @@ mod tests {
             &text.replace("u64", "u63"),
             &text.replace(":3", ":-3"),
             &text.replace(":3", ":0"),
+            &text.replace(":3", ":9223372036854775807"),
         ] {
             assert_eq!(Tuning::parse(damaged, "a board"), None, "{damaged}");
         }
-    }
-
-    #[test]
-    fn a_boards_file_goes_first() {
-        let board = |name: &str| Override { kernel: Some(name.to_owned()), threads: None };
-        let changed = tuning().with(&board("u64/in-place")).unwrap();
-        assert!(changed.clusters.iter().all(|cluster| cluster.kernel.name() == "u64/in-place"));
-        assert_eq!(tuning().with(&board("abacus")), Err("abacus".to_owned()));
     }
 }

@@ -16,7 +16,7 @@ use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, info, path_id, read, req
 use crate::engine::Verdict;
 use crate::engine::checked::{self, Work};
 use crate::mining::verifier::Overrun;
-use crate::mining::{Busy, Client, Turn};
+use crate::mining::{Busy, Client, Miner, Turn};
 use crate::pow;
 use crate::protocol::blake2b_256;
 use crate::protocol::block::{Block, Draft, NONCE_BYTES, Parents};
@@ -111,32 +111,75 @@ async fn attach(api: &Api, client: Client, draft: Draft) -> Result<BlockId, ApiE
     }
 }
 
-async fn complete(api: &Api, client: Client, mut draft: Draft) -> Result<Block, ApiError> {
-    let wants_parents = draft.parents.is_empty();
-    if wants_parents {
+async fn complete(api: &Api, client: Client, draft: Draft) -> Result<Block, ApiError> {
+    if draft.parents.is_empty() {
         // HORNET: > no parents with a nonce is an error, as is leaving either to a node that does no PoW
         if draft.nonce != 0 {
             return Err(ApiError::bad_request("invalid block: a nonce without parents"));
         }
-        if api.miner.is_none() {
-            return Err(no_remote_pow("parents"));
+        let Some(miner) = &api.miner else { return Err(no_remote_pow("parents")) };
+        let with_tips = async || {
+            let parents = info::select_tips(api).await?;
+            Draft { parents, ..draft.clone() }.into_block().map_err(|error| invalid(&error))
+        };
+        let block = with_tips().await?;
+        if !needs_nonce(api, &block)? {
+            return Ok(block);
         }
-        draft.parents = info::select_tips(api).await?;
+        // Parents are chosen when it is the client's turn: those of now may be too deep by then.
+        return within_time(async {
+            let turn = turn(api, miner, client, &block).await?;
+            mine(api, &turn, with_tips().await?, true).await
+        })
+        .await;
     }
-    let block =
-        draft.into_block().map_err(|error| ApiError::bad_request(format!("invalid block: {error}")))?;
-    let minimum = api.node.facts.network.params.min_pow_score;
-    if block.nonce != 0 || block.milestone().is_some() || pow::is_sufficient(&block.pack(), minimum) {
+    let block = draft.into_block().map_err(|error| invalid(&error))?;
+    if !needs_nonce(api, &block)? {
         return Ok(block);
     }
     let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
-    let mined = async {
-        let turn = miner.turn(client).await?;
-        mine(api, &turn, block, wants_parents).await
-    };
-    tokio::time::timeout(MINING_TIMEOUT, mined)
-        .await
-        .unwrap_or_else(|_| Err(ApiError::unavailable("no nonce found in time")))
+    within_time(async {
+        let turn = turn(api, miner, client, &block).await?;
+        mine(api, &turn, block, false).await
+    })
+    .await
+}
+
+fn invalid(error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::bad_request(format!("invalid block: {error}"))
+}
+
+/// Whether somebody has to look for the block's nonce.
+fn needs_nonce(api: &Api, block: &Block) -> Result<bool, ApiError> {
+    let network = &api.node.facts.network;
+    let bytes = block.pack();
+    if block.nonce != 0
+        || block.milestone().is_some()
+        || pow::is_sufficient(&bytes, network.params.min_pow_score)
+    {
+        return Ok(false);
+    }
+    // What would be refused anyway is not mined first.
+    checked::check_form(network, bytes.len(), block).map_err(|error| invalid(&error))?;
+    Ok(true)
+}
+
+async fn within_time(mined: impl Future<Output = Result<Block, ApiError>>) -> Result<Block, ApiError> {
+    let late = |_| Err(ApiError::unavailable("no nonce found in time"));
+    tokio::time::timeout(MINING_TIMEOUT, mined).await.unwrap_or_else(late)
+}
+
+/// The client's turn to have a nonce looked for.
+async fn turn(api: &Api, miner: &Miner, client: Client, block: &Block) -> Result<Turn, ApiError> {
+    let zeros = pow::required_zeros(block.pack().len(), api.node.facts.network.params.min_pow_score);
+    if miner.expected(zeros).is_some_and(|expected| expected > 3 * MINING_TIMEOUT) {
+        // iota-sdk looks for these words, too, and then mines itself.
+        return Err(ApiError::unavailable(
+            "proof of work is not available on this node: it would take too long here for a network with this minimum; \
+             find a nonce yourself (local proof of work)",
+        ));
+    }
+    Ok(miner.turn(client).await?)
 }
 
 /// Finds the block's nonce. Parents that the node chose are chosen again while that takes long: what waits for a nonce

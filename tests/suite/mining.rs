@@ -129,6 +129,86 @@ fn a_board_that_cools_down_mines_with_all_threads_again() {
     assert!(hours(&mut board, 5, 7) >= 2);
 }
 
+/// Mining stops at the limit, and does not come back before the board is cool.
+#[test]
+fn a_board_at_its_limit_rests_until_it_is_cool() {
+    let heat =
+        |degrees: i32| Heat { millidegrees: Some(degrees * 1_000), limit: 80_000, throttled: degrees > 75 };
+    let mut governor = Governor::new(4);
+    let mut judge = |second, degrees| governor.judge(Duration::from_secs(second), heat(degrees), None);
+    assert_eq!(judge(1, 78), 0);
+    for second in 2..600 {
+        assert_eq!(judge(second, 76), 0, "throttled, second {second}");
+    }
+    for second in 600..1_200 {
+        assert_eq!(judge(second, 65), 0, "still hot, second {second}");
+    }
+    assert_eq!((1_200..3_000).map(|second| judge(second, 50)).max(), Some(4));
+}
+
+/// A cool board that does other work is slow, and that is no reason to mine less.
+#[test]
+fn a_cool_board_keeps_its_threads_whatever_their_rate() {
+    let mut governor = Governor::new(4);
+    for second in 0..3_600 {
+        let rate = if second % 7 < 3 { 300_000.0 } else { 1_000_000.0 };
+        assert_eq!(governor.judge(Duration::from_secs(second), cool(), Some(rate)), 4);
+    }
+}
+
+#[test]
+fn trip_points_that_mean_nothing_are_ignored() {
+    for (kind, trip, limit) in [
+        ("cpu-thermal", "-274000", 80_000),
+        ("cpu-thermal", "0", 80_000),
+        ("cpu-thermal", "85000", 85_000),
+        ("x86_pkg_temp", "-274000", 95_000),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let board = SimulatedBoard::new(folder.path(), 40_000.0);
+        board.write("class/thermal/thermal_zone0/type", kind);
+        board.write("class/thermal/thermal_zone0/trip_point_1_temp", trip);
+        assert_eq!(Sensors::open(folder.path()).read().limit, limit, "{kind} {trip}");
+    }
+}
+
+/// Nobody knows how hot the board is: nothing is mined.
+#[test]
+fn a_sensor_that_fails_counts_as_too_hot() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = SimulatedBoard::new(folder.path(), 40_000.0);
+    let sensors = Sensors::open(folder.path());
+    assert_eq!(sensors.read().millidegrees, Some(40_000));
+    board.write("class/thermal/thermal_zone0/temp", "unknown");
+    assert_eq!(Governor::new(4).judge(Duration::from_secs(1), sensors.read(), None), 0);
+}
+
+/// Whatever lies where the findings are kept, they are found again.
+#[test]
+fn damaged_findings_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = calibration::load_or_measure(folder.path());
+    let file = folder.path().join("pow.json");
+    let text = fs::read_to_string(&file).unwrap();
+    let rate = format!("\"rate\":{}", found.clusters[0].rate);
+    for damaged in [
+        "",
+        "{}",
+        &text[..text.len() / 2],
+        &text.replace(&rate, "\"rate\":18446744073709551615"),
+        &text.replace("\"cores\":[0", "\"cores\":[7000,0"),
+    ] {
+        fs::write(&file, damaged).unwrap();
+        let again = calibration::load_or_measure(folder.path());
+        assert_eq!(again.cores(), found.cores(), "{damaged}");
+        assert!(again.rate(again.cores()) < 1_000_000_000_000);
+        assert_ne!(fs::read_to_string(&file).unwrap(), damaged, "kept anew");
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(calibration::load_or_measure(folder.path()).cores(), found.cores());
+}
+
 /// A board whose firmware says nothing, and just gets slower.
 #[test]
 fn a_board_that_only_gets_slower_is_noticed() {

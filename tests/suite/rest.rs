@@ -158,7 +158,7 @@ fn every_fault_has_its_status_and_says_why() {
         (JSON, json("{\"protocolVersion\":2,\"nonce\":\"x\"}"), 400, "nonce: a 64-bit number"),
         (JSON, json("{\"protocolVersion\":2,\"nonce\":\"7\"}"), 400, "a nonce without parents"),
         (JSON, json("{\"protocolVersion\":2,\"parents\":[\"0x00\"]}"), 400, "parents"),
-        (JSON, json("{\"protocolVersion\":2,\"payload\":{\"type\":6}}"), 400, "payload.type: type 6"),
+        (JSON, json("{\"protocolVersion\":2,\"payload\":{\"type\":8}}"), 400, "payload.type: type 8"),
         (
             JSON,
             json("{\"protocolVersion\":2,\"payload\":{\"type\":7}}"),
@@ -239,6 +239,47 @@ fn with_remote_pow_the_node_finds_parents_and_nonce() {
     let answer: Value = serde_json::from_slice(&node.post(JSON, body.to_string().as_bytes()).body).unwrap();
     let block = node.json(&format!("/api/core/v2/blocks/{}", answer["blockId"].as_str().unwrap()));
     assert_eq!(block["parents"], json!(parents));
+}
+
+/// Clients that wait in the queue for longer than the network is deep: each gets a block or is told to come back, none
+/// a block on parents that have become too old.
+#[test]
+fn parents_are_chosen_when_the_turn_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = "[network]\nname = \"queue\"\nmin_pow_score = 20000\nbelow_max_depth = 4\n";
+    let node = Node::start(folder.path(), &format!("[pow]\nenabled = true\nworkers = 1\n{network}"));
+    node.wait_confirmed(1);
+    let api = node.api;
+    let answers = std::thread::scope(|scope| {
+        let post = move |client: usize| {
+            let body =
+                json!({"protocolVersion": 2, "payload": {"type": 5, "data": format!("0x{client:02x}")}});
+            let json = [&*format!("Content-Type: {JSON}")];
+            http::request(api, "POST", "/api/core/v2/blocks", &json, body.to_string().as_bytes()).unwrap()
+        };
+        let clients = (0..9).map(|client| scope.spawn(move || post(client))).collect::<Vec<_>>();
+        clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    for answer in &answers {
+        assert!([201, 503].contains(&answer.status), "{}", String::from_utf8_lossy(&answer.body));
+    }
+    assert!(answers.iter().any(|answer| answer.status == 201));
+}
+
+/// What would be refused anyway is refused before a nonce is looked for, and what nobody here could find is not tried.
+#[test]
+fn hopeless_blocks_are_not_mined() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = "[network]\nname = \"hopeless\"\nmin_pow_score = 4294967295\n";
+    let node = Node::start(folder.path(), &format!("[pow]\nenabled = true\n{network}"));
+    node.wait_confirmed(1);
+    let body = json!({"protocolVersion": 3, "payload": {"type": 5, "data": "0x01"}});
+    let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
+    assert!(status == 400 && message.contains("protocolVersion"), "{message}");
+    let body = json!({"protocolVersion": 2, "payload": {"type": 5, "data": "0x01"}});
+    let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
+    // The words that make iota-sdk fall back to its own proof of work.
+    assert!(status == 503 && message.contains("proof of work is not available on this node"), "{message}");
 }
 
 /// Without a ledger nobody could say what such a block does: refused, in plain words.

@@ -171,8 +171,11 @@ fn across(from: &Buffer, to: &mut Buffer) {
         // Operands of run 1 are the last to be read below the state, those of run 0 the first above it.
         assert!(RUN.cast_signed() - (last + 7) / 8 >= -ROOM.cast_signed(), "last operand");
     }
-    let run =
-        |number: usize| from[ROOM + if number == 0 { STATE_TRITS + 1 } else { RUN * number + 1 }..].as_ptr();
+    let run = |number: usize| {
+        let at = ROOM + if number == 0 { STATE_TRITS + 1 } else { RUN * number + 1 };
+        // Of the whole buffer, as the run goes on before this place.
+        from.as_ptr().wrapping_add(at)
+    };
     let results = to[ROOM.checked_add_signed(FIRST - 3).expect("asserted")..].as_mut_ptr();
     // SAFETY: the loop reads 32 bytes at `run(i) - 32 n` for n of 0 to 93 and writes 32 bytes at `results + 32 n` for
     // n of 0 to 743: within the buffers, by the assertions above. It uses no stack.
