@@ -2,16 +2,15 @@
 //!
 //! It reads two files that PID 1 writes in memory and serves them over plain HTTP: `/` for people, `/status.json`
 //! for programs, `/log` for both. It takes no orders and knows no secrets. One thread a connection, at most
-//! sixteen; at most 4 KiB and 5 s for a request.
+//! sixteen, and six of one address; at most 4 KiB and 5 s for a request.
 
 mod page;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// File of the status within the folder, in JSON.
@@ -22,6 +21,9 @@ pub const LOG: &str = "log";
 
 /// Connections at once; further ones are closed.
 const MAX_CONNECTIONS: usize = 16;
+
+/// Of these, from one address, or one IPv6 network: as many as a browser opens.
+const MAX_OF_ONE: usize = 6;
 
 /// Longest head of a request.
 const MAX_HEAD_BYTES: usize = 4_096;
@@ -35,29 +37,63 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 /// The address cannot be listened on.
 pub fn serve(folder: &Path, listen: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(listen)?;
-    let open = Arc::new(AtomicUsize::new(0));
+    let open = Open::default();
     let folder = Arc::new(folder.to_path_buf());
     loop {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept() {
+            Ok((stream, address)) => (stream, address.ip()),
             Err(error) => {
                 tracing::warn!(%error, "status page: connection not accepted");
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
         };
-        if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
-            open.fetch_sub(1, Ordering::Relaxed);
-            continue;
-        }
-        let (own_open, folder) = (open.clone(), folder.clone());
+        let Some(place) = open.enter(address) else { continue };
+        let folder = folder.clone();
         let run = move || {
             // Whoever asked may have gone away.
             let _ = answer(stream, &folder);
-            own_open.fetch_sub(1, Ordering::Relaxed);
+            drop(place);
         };
-        if std::thread::Builder::new().name("page".into()).spawn(run).is_err() {
-            open.fetch_sub(1, Ordering::Relaxed);
+        // Without a thread, place and connection are given up.
+        let _ = std::thread::Builder::new().name("page".into()).spawn(run);
+    }
+}
+
+/// Whose connections are open.
+#[derive(Debug, Default, Clone)]
+struct Open(Arc<Mutex<Vec<u128>>>);
+
+/// A connection's place; dropping it gives it up.
+#[derive(Debug)]
+struct Place(Open, u128);
+
+impl Open {
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let who = match address.to_canonical() {
+            IpAddr::V4(address) => u32::from(address).into(),
+            // A customer has a whole /64.
+            IpAddr::V6(address) => u128::from(address) >> 64 << 64,
+        };
+        let mut open = self.lock();
+        let own = open.iter().filter(|other| **other == who).count();
+        if open.len() >= MAX_CONNECTIONS || own >= MAX_OF_ONE {
+            return None;
+        }
+        open.push(who);
+        Some(Place(self.clone(), who))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u128>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.0.lock();
+        if let Some(at) = open.iter().position(|other| *other == self.1) {
+            open.swap_remove(at);
         }
     }
 }
@@ -161,10 +197,19 @@ mod tests {
     }
 
     #[test]
-    fn silent_connections_are_bounded() {
+    fn one_that_says_nothing_does_not_shut_others_out() {
         let (_folder, server) = start();
         let silent =
             (0..3 * MAX_CONNECTIONS).map(|_| TcpStream::connect(server).unwrap()).collect::<Vec<_>>();
+        // At once, from another address, although the others have five seconds left.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.connect(&server.into()).unwrap();
+        let mut other = TcpStream::from(socket);
+        other.write_all(b"GET /log HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        other.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("200 OK"), "{answer}");
         // Those beyond the limit are closed at once, the others after their time.
         for mut stream in silent {
             let mut rest = Vec::new();
