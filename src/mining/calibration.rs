@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -16,7 +17,10 @@ use crate::pow::tuning::{Cluster, Override, Tuning};
 use crate::pow::verify::{Claim, Cost, Verifier};
 
 /// For all kernels of all clusters, and again for all batches.
-const BUDGET: Duration = Duration::from_millis(100);
+const BUDGET: Duration = Duration::from_millis(90);
+
+/// For several threads at once.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// Where the findings lie in the node's folder.
 const FILE: &str = "pow.json";
@@ -81,6 +85,7 @@ pub fn with(mut tuning: Tuning, board: &Override) -> Result<Tuning, String> {
     for cluster in &mut tuning.clusters {
         (cluster.kernel, cluster.rate) = (kernel, rate_on(cluster.cores.clone(), kernel));
     }
+    tuning.burst = together(&tuning, tuning.threads).max(1);
     Ok(tuning)
 }
 
@@ -170,9 +175,40 @@ pub fn measure() -> Tuning {
         // Of those with as many lanes, one is enough.
         batches.sort_by_key(|cost| (cost.kernel.lanes(), cost.ns));
         batches.dedup_by_key(|cost| cost.kernel.lanes());
-        Tuning { clusters: found, single_ns, batches }
+        let tuning = Tuning { clusters: found, threads: 1, burst: 1, single_ns, batches };
+        // Either the fastest cores alone, or all; but one core stays free.
+        let fast = u32::try_from(tuning.clusters[0].cores.len()).unwrap_or(u32::MAX).min(tuning.most());
+        let mut sets = vec![tuning.most(), fast];
+        sets.dedup();
+        let burst = |threads: u32| (together(&tuning, threads), threads);
+        let (burst, threads) = sets.into_iter().map(burst).max().expect("there is a set");
+        Tuning { threads, burst: burst.max(1), ..tuning }
     };
     std::thread::spawn(work).join().expect("measuring does not panic")
+}
+
+/// Hashes a second of so many threads at once.
+fn together(tuning: &Tuning, threads: u32) -> u64 {
+    let (stop, started) = (AtomicBool::new(false), Instant::now());
+    let mine = |thread: u32| {
+        let cluster = tuning.cluster(thread);
+        pin(&cluster.cores);
+        let mut search = Search::new(cluster.kernel, [5; 32], 60, thread.to_le_bytes()[0]);
+        let mut hashes = 0;
+        while !stop.load(Ordering::Relaxed) {
+            black_box(search.step());
+            hashes += cluster.kernel.lanes() as u64;
+        }
+        hashes
+    };
+    let hashes: u64 = std::thread::scope(|scope| {
+        let threads = (0..threads).map(|thread| scope.spawn(move || mine(thread))).collect::<Vec<_>>();
+        std::thread::sleep(TOGETHER);
+        stop.store(true, Ordering::Relaxed);
+        threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+    });
+    let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+    hashes.saturating_mul(1_000_000) / us
 }
 
 /// Hashes a second of one thread.

@@ -21,6 +21,10 @@ pub struct Cluster {
 pub struct Tuning {
     /// The fastest first.
     pub clusters: Vec<Cluster>,
+    /// Threads, on the fastest cores first, that together do most; one core is left free where there are several.
+    pub threads: u32,
+    /// Hashes a second of these together, before they make the machine hot.
+    pub burst: u64,
     /// Nanoseconds that one hash alone takes.
     pub single_ns: u64,
     /// Batches of different blocks.
@@ -43,6 +47,8 @@ pub struct Override {
 struct Text {
     machine: String,
     clusters: Vec<ClusterText>,
+    threads: u32,
+    burst: u64,
     single_ns: u64,
     batches: Vec<(String, u64)>,
 }
@@ -60,10 +66,15 @@ impl Tuning {
         self.clusters.iter().map(|cluster| u32::try_from(cluster.cores.len()).unwrap_or(u32::MAX)).sum()
     }
 
-    /// Threads to mine with: as many as wanted, 0 for all; but one core is left to the node where there are several.
+    /// Threads to mine with: as many as wanted, 0 for those that do most; but one core is left to the node where there are
+    /// several.
     pub fn threads(&self, wanted: u32) -> u32 {
-        let most = self.cores().saturating_sub(1).max(1);
-        if wanted == 0 { most } else { wanted.min(most) }
+        if wanted == 0 { self.threads } else { wanted.min(self.most()) }
+    }
+
+    /// All cores but one, or the only one.
+    pub fn most(&self) -> u32 {
+        self.cores().saturating_sub(1).max(1)
     }
 
     /// Cluster of the thread with that number: the fastest cores first.
@@ -76,9 +87,15 @@ impl Tuning {
         of_thread.or(self.clusters.last()).expect("calibration finds a cluster")
     }
 
-    /// Hashes a second of so many threads, before they make the machine hot.
+    /// Hashes a second of so many threads, before they make the machine hot: as measured together, or what each does alone
+    /// where there are more.
     pub fn rate(&self, threads: u32) -> u64 {
-        (0..threads).map(|thread| self.cluster(thread).rate).sum()
+        let alone = |threads: u32| (0..threads).map(|thread| self.cluster(thread).rate).sum::<u64>();
+        // Below 10^12 for each of at most 2^10 threads.
+        u64::try_from(
+            u128::from(self.burst) * u128::from(alone(threads)) / u128::from(alone(self.threads).max(1)),
+        )
+        .unwrap_or(u64::MAX)
     }
 
     /// Blocks that can be verified together within `ns` nanoseconds, one at least.
@@ -98,6 +115,8 @@ impl Tuning {
         let text = Text {
             machine: machine.to_owned(),
             clusters: self.clusters.iter().map(cluster).collect(),
+            threads: self.threads,
+            burst: self.burst,
             single_ns: self.single_ns,
             batches: self.batches.iter().map(|cost| (cost.kernel.name().to_owned(), cost.ns)).collect(),
         };
@@ -125,11 +144,16 @@ impl Tuning {
         let sane = |ns: u64| (1..3_600_000_000_000).contains(&ns);
         let cost =
             |(name, ns): (String, u64)| Some(Cost { kernel: Kernel::named(&name).filter(|_| sane(ns))?, ns });
-        Some(Self {
+        let tuning = Self {
             clusters: text.clusters.into_iter().map(cluster).collect::<Option<_>>()?,
+            threads: text.threads,
+            burst: text.burst,
             single_ns: Some(text.single_ns).filter(|ns| sane(*ns))?,
             batches: text.batches.into_iter().map(cost).collect::<Option<_>>()?,
-        })
+        };
+        let sane =
+            (1..=tuning.most()).contains(&tuning.threads) && (1..=1_000_000_000_000).contains(&tuning.burst);
+        sane.then_some(tuning)
     }
 }
 
@@ -142,6 +166,8 @@ mod tests {
         let cluster = |cores, rate| Cluster { cores, kernel, rate };
         Tuning {
             clusters: vec![cluster(vec![4, 5], 3), cluster(vec![0, 1, 2, 3], 1)],
+            threads: 5,
+            burst: 6,
             single_ns: 10_000,
             batches: vec![Cost { kernel, ns: 100_000 }],
         }
@@ -151,11 +177,12 @@ mod tests {
     fn threads_take_the_fastest_cores_and_leave_one() {
         let tuning = tuning();
         assert_eq!((tuning.threads(0), tuning.threads(2), tuning.threads(99)), (5, 2, 5));
-        assert_eq!((tuning.rate(1), tuning.rate(2), tuning.rate(3)), (3, 6, 7));
+        // Together they do 6 and not 9, so each does two thirds.
+        assert_eq!((tuning.rate(1), tuning.rate(2), tuning.rate(5), tuning.rate(6)), (2, 4, 6, 6));
         assert_eq!(tuning.cluster(4).cores, [0, 1, 2, 3]);
-        let one =
-            Tuning { clusters: vec![Cluster { cores: vec![0], ..tuning.clusters[0].clone() }], ..tuning };
-        assert_eq!(one.threads(0), 1);
+        let cluster = Cluster { cores: vec![0], ..tuning.clusters[0].clone() };
+        let one = Tuning { clusters: vec![cluster], threads: 1, ..tuning };
+        assert_eq!((one.threads(0), one.threads(9)), (1, 1));
     }
 
     #[test]
