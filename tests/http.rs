@@ -21,7 +21,17 @@ pub(crate) fn request(
     headers: &[&str],
     body: &[u8],
 ) -> Option<Answer> {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
+    request_on(TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?, method, path, headers, body)
+}
+
+/// The same on a connection that is there.
+pub(crate) fn request_on(
+    mut stream: TcpStream,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Option<Answer> {
     stream.set_read_timeout(Some(Duration::from_secs(100))).ok()?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: osmia\r\nConnection: close\r\n");
     for header in headers {

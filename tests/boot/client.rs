@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::host;
-use crate::http::request;
+use crate::http::{request, request_on};
 
 /// The client that wallets and exchanges use, as published.
 const PACKAGE: &str = "iota-sdk==1.1.4";
@@ -105,7 +106,10 @@ pub(crate) fn flood(apis: [SocketAddr; 2], each: usize) -> (usize, usize) {
         let data = osmia::protocol::hex::encode(format!("client {client}").as_bytes());
         let body = json!({"protocolVersion": 2, "payload": {"type": 5, "data": data}}).to_string();
         let json = ["Content-Type: application/json"];
-        let answer = request(api, "POST", "/api/core/v2/blocks", &json, body.as_bytes()).unwrap();
+        // Of so many at once, some wait for their connection until the board has time for them.
+        let stream = std::net::TcpStream::connect_timeout(&api, Duration::from_secs(100)).unwrap();
+        let answer = request_on(stream, "POST", "/api/core/v2/blocks", &json, body.as_bytes());
+        let answer = answer.unwrap_or_else(|| panic!("client {client} of {api} got no answer"));
         match answer.status {
             201 => true,
             503 => {
