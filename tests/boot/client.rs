@@ -99,17 +99,20 @@ pub(crate) fn post(api: SocketAddr, text: &str) -> String {
     answer["blockId"].as_str().unwrap().to_owned()
 }
 
-/// So many clients post at once through each address, each a block whose nonce the node finds; how many blocks were attached, and how many
-/// clients were told when to come back.
-pub(crate) fn flood(apis: [SocketAddr; 2], each: usize) -> (usize, usize) {
-    let post = |api: SocketAddr, client: usize| {
+/// So many clients of each source post at once, each a block whose nonce the node finds; how many blocks were attached,
+/// and how many clients were told when to come back. Over the link that the host's kernel serves: qemu's own network
+/// accepts one connection after the other, and the kernel resets what waits for that too long.
+pub(crate) fn flood(api: SocketAddr, sources: [Ipv4Addr; 2], each: usize) -> (usize, usize) {
+    let post = |source: Ipv4Addr, client: usize| {
         let data = osmia::protocol::hex::encode(format!("client {client}").as_bytes());
         let body = json!({"protocolVersion": 2, "payload": {"type": 5, "data": data}}).to_string();
         let json = ["Content-Type: application/json"];
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         // Of so many at once, some wait for their connection until the board has time for them.
-        let stream = std::net::TcpStream::connect_timeout(&api, Duration::from_secs(100)).unwrap();
-        let answer = request_on(stream, "POST", "/api/core/v2/blocks", &json, body.as_bytes());
-        let answer = answer.unwrap_or_else(|| panic!("client {client} of {api} got no answer"));
+        socket.connect_timeout(&api.into(), Duration::from_secs(100)).unwrap();
+        let answer = request_on(socket.into(), "POST", "/api/core/v2/blocks", &json, body.as_bytes());
+        let answer = answer.unwrap_or_else(|| panic!("client {client} of {source} got no answer"));
         match answer.status {
             201 => true,
             503 => {
@@ -120,8 +123,9 @@ pub(crate) fn flood(apis: [SocketAddr; 2], each: usize) -> (usize, usize) {
         }
     };
     let attached = std::thread::scope(|scope| {
-        let clients = apis.into_iter().flat_map(|api| (0..each).map(move |client| (api, client)));
-        let threads = clients.map(|(api, client)| scope.spawn(move || post(api, client))).collect::<Vec<_>>();
+        let clients = sources.into_iter().flat_map(|source| (0..each).map(move |client| (source, client)));
+        let threads =
+            clients.map(|(source, client)| scope.spawn(move || post(source, client))).collect::<Vec<_>>();
         threads.into_iter().map(|thread| thread.join().unwrap()).filter(|attached| *attached).count()
     });
     (attached, 2 * each - attached)

@@ -88,6 +88,9 @@ fn install_packages() {
 const TIME_SERVERS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
 
+/// Two of these, to be two clients.
+pub(crate) const SOURCES: [Ipv4Addr; 2] = [TIME_SERVERS[0], TIME_SERVERS[1]];
+
 /// Answers SNTP (RFC 4330) with the host's time, from a thread of its own.
 fn serve_time(address: Ipv4Addr) {
     let socket = UdpSocket::bind((address, 123)).unwrap();

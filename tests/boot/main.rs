@@ -86,7 +86,7 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     // From two addresses, as the firewall allows 96 connections of one; again and again for six intervals.
     let (mut attached, mut refused, mut floods) = (0, 0, 0);
     while started.elapsed() < Duration::from_secs(30) {
-        let (taken, told) = client::flood([board.api(), (address, 14_265).into()], 50);
+        let (taken, told) = client::flood((address, 14_265).into(), host::SOURCES, 50);
         (attached, refused, floods) = (attached + taken, refused + told, floods + 1);
     }
     // Half of the pace is generous to a busy host.
