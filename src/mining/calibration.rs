@@ -220,8 +220,8 @@ fn rate(kernel: Kernel, time: Duration) -> u64 {
     kernel.lanes() as u64 * 1_000_000_000 / batch_ns
 }
 
-/// The shortest of the times that `work` takes, in nanoseconds, tried for as long as that: twice at least, as the first time may find
-/// nothing in any cache.
+/// The shortest of the times that `work` takes, in nanoseconds, tried for as long as that: twice at least, as the
+/// first time may find nothing in any cache.
 fn fastest(time: Duration, mut work: impl FnMut()) -> u64 {
     let started = Instant::now();
     let mut shortest = Duration::MAX;

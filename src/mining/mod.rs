@@ -98,11 +98,9 @@ impl Miner {
         self.0.tuning.rate(self.0.allowed.load(Ordering::Relaxed))
     }
 
-    /// What a search takes on average, as things are; `None` while it is too hot for any.
-    pub fn expected(&self, zeros: u32) -> Option<Duration> {
-        let sustained = Some(self.0.sustained.load(Ordering::Relaxed)).filter(|rate| *rate > 0);
-        let rate = sustained.map_or(self.rate(), |rate| rate.min(self.rate()));
-        expected(zeros).checked_div(rate).map(Duration::from_secs)
+    /// What a search takes on average at the best of times: of a board that is cool and does nothing else.
+    pub fn expected(&self, zeros: u32) -> Duration {
+        Duration::from_secs(expected(zeros) / self.0.tuning.rate(self.0.threads).max(1))
     }
 
     /// Threads that may run now.
@@ -148,7 +146,10 @@ impl Miner {
     /// Seconds until so many searches have ended, 1 to 60.
     fn waits_for(&self, searches: usize) -> u32 {
         let zeros = self.0.search().map_or(0, |search| search.zeros);
-        let each = self.expected(zeros).map_or(60, |each| each.as_secs());
+        // As it is now: no slower than what is kept up; of a board that is too hot, nobody knows.
+        let sustained = Some(self.0.sustained.load(Ordering::Relaxed)).filter(|rate| *rate > 0);
+        let rate = sustained.map_or(self.rate(), |rate| rate.min(self.rate()));
+        let each = expected(zeros).checked_div(rate).unwrap_or(60);
         u32::try_from(each.saturating_mul(searches as u64).clamp(1, 60)).expect("60 at most")
     }
 }
@@ -157,9 +158,10 @@ impl Miner {
 const NEWEST: u64 = 60;
 
 impl Shared {
-    /// A second's hashes, of a search that ran through all of it.
-    fn learn(&self, done: u64, progress: Progress) {
-        if progress.hashes < done {
+    /// A second's hashes. Only of a search that ran through all of it: others would look slow.
+    fn learn(&self, done: u64) {
+        let ran = self.search().is_some_and(|search| search.at.elapsed() >= TICK);
+        if !ran || done == 0 {
             return;
         }
         let before = self.sustained.load(Ordering::Relaxed);
@@ -209,10 +211,9 @@ fn govern(shared: &std::sync::Weak<Shared>, mut heat: impl FnMut() -> Heat) {
         let busy_ns = since(&shared.busy_ns, &mut busy_ns);
         // Of processor time, so that neither idle time nor other work counts; of enough of it to say something.
         let rate = (busy_ns > 200_000_000).then(|| done as f64 * 1e9 / busy_ns as f64);
-        if let Some(progress) = shared.progress() {
-            let Progress { hashes, rate, expected } = progress;
+        if let Some(Progress { hashes, rate, expected }) = shared.progress() {
             tracing::debug!(hashes, rate, ?expected, "search goes on");
-            shared.learn(done, progress);
+            shared.learn(done);
         }
         let heat = heat();
         let allowed = governor.judge(started.elapsed(), heat, rate);

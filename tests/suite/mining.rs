@@ -320,6 +320,8 @@ fn nothing_is_mined_while_the_board_is_too_hot() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(miner.rate(), 0);
+        // Whether a search is hopeless is not judged by that: nobody would ever be let in again.
+        assert!(miner.expected(5) < Duration::from_secs(60));
         let turn = miner.turn(1).await.unwrap();
         let search = turn.search([1; 32], 5);
         tokio::pin!(search);
