@@ -2,15 +2,14 @@
 
 use std::fmt;
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Heat, Miner};
+use super::{Heat, Miner, calibration};
 use crate::pow::kernel::Kernel;
-use crate::pow::miner::Search;
-use crate::pow::tuning::Tuning;
+use crate::pow::tuning::{Cluster, Tuning};
+use crate::pow::verify::Cost;
 
 /// Counter of the energy that the processor took, in microjoules, where the kernel shows one.
 const ENERGY: &str = "/sys/class/powercap/intel-rapl:0/energy_uj";
@@ -36,7 +35,7 @@ pub struct Row {
     /// Its name.
     pub kernel: &'static str,
     /// Threads.
-    pub threads: usize,
+    pub threads: u32,
     /// Of all threads.
     pub hashes_per_s: u64,
     /// Millionths of a joule for each hash; `None` where the machine does not tell.
@@ -83,8 +82,7 @@ pub fn sustain(
             let (before, started) = (miner.hashes(), Instant::now());
             // More zeros than anybody has ever seen: it ends with the time.
             let _ = tokio::time::timeout(time, turn.search([5; 32], 60)).await;
-            let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-            (miner.hashes() - before) * 1_000 / ms
+            calibration::per_second(miner.hashes() - before, started.elapsed())
         };
         let burst_hashes_per_s = rate(time / 10).await;
         rate(time * 17 / 30).await;
@@ -107,22 +105,14 @@ pub struct Batch {
 
 /// Measures, `time` for each row.
 pub fn run(tuning: &Tuning, time: Duration) -> Report {
-    let cores = tuning.cores() as usize;
-    let mut threads = vec![1, cores.saturating_sub(1).max(1), cores];
+    let mut threads = vec![1, tuning.most(), tuning.cores()];
     threads.dedup();
     let pairs =
         Kernel::detect().into_iter().flat_map(|kernel| threads.iter().map(move |threads| (kernel, *threads)));
-    let chosen = |cluster: &crate::pow::tuning::Cluster| Chosen {
-        cores: cluster.cores.clone(),
-        kernel: cluster.kernel.name(),
-    };
-    let batch = |cost: &crate::pow::verify::Cost| Batch {
-        kernel: cost.kernel.name(),
-        blocks: cost.kernel.lanes(),
-        ns: cost.ns,
-    };
+    let chosen = |cluster: &Cluster| Chosen { cores: cluster.cores.clone(), kernel: cluster.kernel.name() };
+    let batch = |cost: &Cost| Batch { kernel: cost.kernel.name(), blocks: cost.kernel.lanes(), ns: cost.ns };
     Report {
-        rows: pairs.map(|(kernel, threads)| mine(kernel, threads, time)).collect(),
+        rows: pairs.map(|(kernel, threads)| mine(tuning, kernel, threads, time)).collect(),
         chosen: tuning.clusters.iter().map(chosen).collect(),
         sustained: None,
         verify_single_ns: tuning.single_ns,
@@ -130,33 +120,16 @@ pub fn run(tuning: &Tuning, time: Duration) -> Report {
     }
 }
 
-fn mine(kernel: Kernel, threads: usize, time: Duration) -> Row {
-    let stop = AtomicBool::new(false);
-    let (started, before) = (Instant::now(), energy());
-    let work = |share: usize| {
-        let share = u8::try_from(share % 256).expect("below 256");
-        let mut search = Search::new(kernel, [5; 32], 60, share);
-        let mut batches = 0u64;
-        while !stop.load(Ordering::Relaxed) {
-            search.step();
-            batches += 1;
-        }
-        batches
-    };
-    let batches: u64 = std::thread::scope(|scope| {
-        let threads = (0..threads).map(|share| scope.spawn(move || work(share))).collect::<Vec<_>>();
-        std::thread::sleep(time);
-        stop.store(true, Ordering::Relaxed);
-        threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
-    });
-    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-    let hashes = batches * kernel.lanes() as u64;
+fn mine(tuning: &Tuning, kernel: Kernel, threads: u32, time: Duration) -> Row {
+    let before = energy();
+    let cores = (0..threads).map(|thread| (kernel, &*tuning.cluster(thread).cores));
+    let (hashes, took) = calibration::mine(cores.collect(), time);
     // The counter wraps around after hours.
     let taken = before.zip(energy()).and_then(|(before, after)| after.checked_sub(before));
     Row {
         kernel: kernel.name(),
         threads,
-        hashes_per_s: hashes * 1_000 / ms,
+        hashes_per_s: calibration::per_second(hashes, took),
         microjoules_per_hash: taken.map(|taken| taken as f64 / hashes.max(1) as f64),
     }
 }

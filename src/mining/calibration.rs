@@ -187,27 +187,44 @@ pub fn measure() -> Tuning {
     std::thread::spawn(work).join().expect("measuring does not panic")
 }
 
-/// Hashes a second of so many threads at once.
+/// Hashes a second of so many threads at once, as a node would run them.
 fn together(tuning: &Tuning, threads: u32) -> u64 {
+    let clusters = (0..threads).map(|thread| tuning.cluster(thread));
+    let (hashes, took) = mine(clusters.map(|cluster| (cluster.kernel, &*cluster.cores)).collect(), TOGETHER);
+    per_second(hashes, took)
+}
+
+/// Mines for about `time` with a thread for each kernel, kept on its cores; hashes and the time that it really took.
+pub(super) fn mine(threads: Vec<(Kernel, &[usize])>, time: Duration) -> (u64, Duration) {
     let (stop, started) = (AtomicBool::new(false), Instant::now());
-    let mine = |thread: u32| {
-        let cluster = tuning.cluster(thread);
-        pin(&cluster.cores);
-        let mut search = Search::new(cluster.kernel, [5; 32], 60, thread.to_le_bytes()[0]);
+    let stop = &stop;
+    let one = |share: u8, kernel: Kernel, cores: &[usize]| {
+        pin(cores);
+        let mut search = Search::new(kernel, [5; 32], 60, share);
         let mut hashes = 0;
         while !stop.load(Ordering::Relaxed) {
             black_box(search.step());
-            hashes += cluster.kernel.lanes() as u64;
+            hashes += kernel.lanes() as u64;
         }
         hashes
     };
-    let hashes: u64 = std::thread::scope(|scope| {
-        let threads = (0..threads).map(|thread| scope.spawn(move || mine(thread))).collect::<Vec<_>>();
-        std::thread::sleep(TOGETHER);
+    let hashes = std::thread::scope(|scope| {
+        // More threads than shares do the same work twice, which costs the same time.
+        let shares = (0..=u8::MAX).cycle();
+        let threads = shares
+            .zip(threads)
+            .map(|(share, (kernel, cores))| scope.spawn(move || one(share, kernel, cores)));
+        let threads = threads.collect::<Vec<_>>();
+        std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
         threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
     });
-    let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+    (hashes, started.elapsed())
+}
+
+/// Hashes a second.
+pub(super) fn per_second(hashes: u64, took: Duration) -> u64 {
+    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
     hashes.saturating_mul(1_000_000) / us
 }
 
