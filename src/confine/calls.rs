@@ -61,7 +61,8 @@ fn plain() -> Vec<i64> {
         SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk,
         // Threads and locks.
         SYS_futex, SYS_set_robust_list, SYS_rseq, SYS_exit, SYS_exit_group, SYS_sched_yield,
-        SYS_sched_getaffinity, SYS_sched_setaffinity, SYS_setpriority, SYS_gettid, SYS_getpid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid,
+        SYS_sched_getaffinity, SYS_sched_setaffinity, SYS_setpriority,
+        SYS_gettid, SYS_getpid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid,
         // Signals, received.
         SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sigaltstack, SYS_restart_syscall,
         // Time, random numbers, about the system.

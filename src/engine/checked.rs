@@ -55,7 +55,8 @@ pub enum Refusal {
     MilestoneNonce,
 }
 
-/// The rules that need no proof of work: before a nonce is looked for, these must hold. `length` is that of the binary form.
+/// The rules that need no proof of work: before a nonce is looked for, these must hold. `length` is that of the binary
+/// form.
 ///
 /// # Errors
 /// [`Refusal`].
