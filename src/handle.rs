@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::BaseToken;
 use crate::engine::checked::CheckedBlock;
-use crate::engine::{Network, Verdict};
+use crate::engine::{Network, Unfit, Verdict};
 use crate::ledger::whiteflag::{self, Mutations, Question};
+use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::MilestoneStamp;
 use crate::store::Reader;
@@ -45,6 +46,13 @@ pub enum Request {
         id: BlockId,
         /// `None` when it is not in memory.
         reply: oneshot::Sender<Option<Outlook>>,
+    },
+    /// Look at the parents of a block that is not mined yet.
+    Parents {
+        /// The parents.
+        parents: Parents,
+        /// The first that is unfit.
+        reply: oneshot::Sender<Option<Unfit>>,
     },
     /// Walk the cone of the next milestone.
     WhiteFlag {
@@ -188,6 +196,14 @@ impl NodeHandle {
     /// [`Unavailable`].
     pub async fn outlook(&self, id: BlockId) -> Result<Option<Outlook>, Unavailable> {
         self.ask(|reply| Request::Outlook { id, reply }).await
+    }
+
+    /// The first of these that no block of this node may approve.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn unfit_parent(&self, parents: Parents) -> Result<Option<Unfit>, Unavailable> {
+        self.ask(|reply| Request::Parents { parents, reply }).await
     }
 
     /// Roots of the next milestone.

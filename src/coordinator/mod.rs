@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::engine::{Verdict, checked};
+use crate::engine::{Unfit, Verdict, checked};
 use crate::handle::{NodeHandle, Status, Unavailable};
 use crate::ledger::whiteflag::{self, Mutations, Question};
 use crate::protocol::block::{Block, Parents, Payload};
@@ -190,7 +190,7 @@ impl Coordinator {
         match self.node.submit(checked).await? {
             Verdict::Accepted { .. } => Ok(()),
             Verdict::NoRoom => Err(Error::Refused("no room".into())),
-            Verdict::Rejected { parent, state } => Err(refused(parent, state)),
+            Verdict::Rejected(Unfit { parent, state }) => Err(refused(parent, state)),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::fault::ViewError;
 use crate::ledger::authority::Authority;
+use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
@@ -48,12 +49,16 @@ pub enum Verdict {
     /// Nothing was stored: there is no room before the next milestone, or there will be none.
     NoRoom,
     /// A client's block on unfit parents; nothing was stored.
-    Rejected {
-        /// The parent.
-        parent: BlockId,
-        /// Why it may not be approved.
-        state: ParentState,
-    },
+    Rejected(Unfit),
+}
+
+/// A parent that a block of this node may not approve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfit {
+    /// The parent.
+    pub parent: BlockId,
+    /// Why.
+    pub state: ParentState,
 }
 
 /// A milestone that waits for its cone or for its predecessors.
@@ -115,9 +120,9 @@ impl Engine {
         now_ms: u64,
     ) -> Result<Verdict, ViewError> {
         if origin == Origin::Local
-            && let Some(verdict) = self.refuse_parents(view, &block)?
+            && let Some(unfit) = self.unfit_parent(view, &block.block.parents)?
         {
-            return Ok(verdict);
+            return Ok(Verdict::Rejected(unfit));
         }
         let CheckedBlock { id, bytes, block, milestone } = block;
         let stored = view.stored(&id)?;
@@ -143,17 +148,20 @@ impl Engine {
         Ok(Verdict::Accepted { known })
     }
 
-    /// HORNET's rules for a block that the node itself sends out.
-    fn refuse_parents(
+    /// The first parent that does not fit HORNET's rules for a block that the node itself sends out.
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn unfit_parent(
         &self,
         view: &impl TangleView,
-        block: &CheckedBlock,
-    ) -> Result<Option<Verdict>, ViewError> {
-        for parent in block.block.parents.as_slice() {
+        parents: &Parents,
+    ) -> Result<Option<Unfit>, ViewError> {
+        for parent in parents.as_slice() {
             match self.tangle.parent_state(view, parent, self.confirmed.index)? {
                 ParentState::Good => {}
                 state @ (ParentState::Unknown | ParentState::NotSolid | ParentState::BelowMaxDepth) => {
-                    return Ok(Some(Verdict::Rejected { parent: *parent, state }));
+                    return Ok(Some(Unfit { parent: *parent, state }));
                 }
             }
         }

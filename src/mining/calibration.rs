@@ -4,7 +4,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,19 @@ const FILE: &str = "pow.json";
 /// Longest such file.
 const MAX_BYTES: u64 = 64 << 10;
 
+/// What is known of this machine, and where that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// What was found.
+    pub tuning: Tuning,
+    /// What it holds for.
+    machine: String,
+    path: PathBuf,
+}
+
 /// What was found before on the same processor with the same build, or else now. Never fails: without a place to keep
 /// it, it is found again at the next start.
-pub fn load_or_measure(data: &Path) -> Tuning {
+pub fn load_or_measure(data: &Path) -> Findings {
     let machine = machine();
     let path = data.join(FILE);
     let kept = read(&path).and_then(|text| Tuning::parse(&text, &machine));
@@ -42,21 +52,37 @@ pub fn load_or_measure(data: &Path) -> Tuning {
     let mut own = clusters().concat();
     own.sort_unstable();
     if let Some(tuning) = kept.filter(|tuning| cores(tuning) == own) {
-        return tuning;
+        return Findings { tuning, machine, path };
     }
     let started = Instant::now();
-    let tuning = measure();
-    let fastest = &tuning.clusters[0];
+    let findings = Findings { tuning: measure(), machine, path };
+    let fastest = &findings.tuning.clusters[0];
     tracing::info!(
         kernel = fastest.kernel.name(),
         hashes_per_s = fastest.rate,
         took = ?started.elapsed(),
         "proof of work calibrated"
     );
-    if let Err(error) = files::write_atomic(&path, tuning.to_text(&machine).as_bytes(), 0o600) {
-        tracing::debug!(%error, "calibration not kept");
+    findings.keep();
+    findings
+}
+
+impl Findings {
+    /// Keeps, beside what was measured, the rate that was learned while mining, if it says something new.
+    pub fn learn(&mut self, sustained: u64) {
+        // Within a tenth it is the same: no reason to write.
+        if sustained.abs_diff(self.tuning.sustained) > self.tuning.sustained / 10 {
+            self.tuning.sustained = sustained;
+            self.keep();
+        }
     }
-    tuning
+
+    fn keep(&self) {
+        let text = self.tuning.to_text(&self.machine);
+        if let Err(error) = files::write_atomic(&self.path, text.as_bytes(), 0o600) {
+            tracing::debug!(%error, "calibration not kept");
+        }
+    }
 }
 
 /// The whole of a small file, if it is one.
@@ -110,9 +136,18 @@ fn machine() -> String {
     models.sort_unstable();
     models.dedup();
     let kernels = Kernel::detect().into_iter().map(Kernel::name).collect::<Vec<_>>();
-    // Another build of the same version is of another size, mostly.
-    let build = fs::metadata("/proc/self/exe").map_or(0, |program| program.len());
-    format!("{} {build} {models:?} {:?} {kernels:?}", env!("CARGO_PKG_VERSION"), clusters())
+    format!("{} {:?} {models:?} {:?} {kernels:?}", env!("CARGO_PKG_VERSION"), build_id(), clusters())
+}
+
+/// Name of a GNU build id among the notes of a program: 4 bytes of name, 20 of id, type 3.
+const BUILD_ID: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+
+/// What the linker calls this build. The notes lie before all code and data.
+fn build_id() -> Option<[u8; 20]> {
+    let mut head = Vec::new();
+    fs::File::open("/proc/self/exe").ok()?.take(MAX_BYTES).read_to_end(&mut head).ok()?;
+    let at = head.windows(BUILD_ID.len()).position(|bytes| bytes == BUILD_ID)? + BUILD_ID.len();
+    head.get(at..)?.first_chunk().copied()
 }
 
 /// Cores that this process may use, by what the kernel says of their capacity; the strongest first.
@@ -175,7 +210,7 @@ pub fn measure() -> Tuning {
         // Of those with as many lanes, one is enough.
         batches.sort_by_key(|cost| (cost.kernel.lanes(), cost.ns));
         batches.dedup_by_key(|cost| cost.kernel.lanes());
-        let tuning = Tuning { clusters: found, threads: 1, burst: 1, single_ns, batches };
+        let tuning = Tuning { clusters: found, threads: 1, burst: 1, sustained: 0, single_ns, batches };
         // Either the fastest cores alone, or all; but one core stays free.
         let fast = u32::try_from(tuning.clusters[0].cores.len()).unwrap_or(u32::MAX).min(tuning.most());
         let mut sets = vec![tuning.most(), fast];

@@ -77,7 +77,7 @@ const TICK: Duration = Duration::from_secs(1);
 impl Miner {
     /// A miner with so many threads, see [`Tuning::threads`]; `heat` is asked once a second.
     pub fn start(tuning: Tuning, threads: u32, heat: impl FnMut() -> Heat + Send + 'static) -> Self {
-        let threads = threads.clamp(1, SHARES);
+        let (threads, sustained) = (threads.clamp(1, SHARES), tuning.sustained);
         let miner = Self(Arc::new(Shared {
             tuning,
             threads,
@@ -85,7 +85,7 @@ impl Miner {
             turns: Mutex::default(),
             hashes: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
-            sustained: AtomicU64::new(0),
+            sustained: AtomicU64::new(sustained),
             search: Mutex::default(),
         }));
         let shared = Arc::downgrade(&miner.0);
@@ -111,6 +111,11 @@ impl Miner {
     /// Hashes done by all searches so far.
     pub fn hashes(&self) -> u64 {
         self.0.hashes.load(Ordering::Relaxed)
+    }
+
+    /// Hashes a second that the machine keeps up without a break; 0 until that is known.
+    pub fn sustained(&self) -> u64 {
+        self.0.sustained.load(Ordering::Relaxed)
     }
 
     /// How far the search is that runs now.
@@ -147,12 +152,15 @@ impl Miner {
     fn waits_for(&self, searches: usize) -> u32 {
         let zeros = self.0.search().map_or(0, |search| search.zeros);
         // As it is now: no slower than what is kept up; of a board that is too hot, nobody knows.
-        let sustained = Some(self.0.sustained.load(Ordering::Relaxed)).filter(|rate| *rate > 0);
+        let sustained = Some(self.sustained()).filter(|rate| *rate > 0);
         let rate = sustained.map_or(self.rate(), |rate| rate.min(self.rate()));
         let each = expected(zeros).checked_div(rate).unwrap_or(60);
         u32::try_from(each.saturating_mul(searches as u64).clamp(1, 60)).expect("60 at most")
     }
 }
+
+/// Seconds of searching after which it is told how far that is.
+const TELL_EVERY: u32 = 10;
 
 /// Weight of the newest second in the sustained rate: a minute counts.
 const NEWEST: u64 = 60;
@@ -203,7 +211,7 @@ fn govern(shared: &std::sync::Weak<Shared>, mut heat: impl FnMut() -> Heat) {
     let started = Instant::now();
     let Some(threads) = shared.upgrade().map(|shared| shared.threads) else { return };
     let mut governor = Governor::new(threads);
-    let (mut hashes, mut busy_ns) = (0, 0);
+    let (mut hashes, mut busy_ns, mut searching) = (0, 0, 0u32);
     loop {
         std::thread::sleep(TICK);
         let Some(shared) = shared.upgrade() else { return };
@@ -212,8 +220,13 @@ fn govern(shared: &std::sync::Weak<Shared>, mut heat: impl FnMut() -> Heat) {
         // Of processor time, so that neither idle time nor other work counts; of enough of it to say something.
         let rate = (busy_ns > 200_000_000).then(|| done as f64 * 1e9 / busy_ns as f64);
         if let Some(Progress { hashes, rate, expected }) = shared.progress() {
-            tracing::debug!(hashes, rate, ?expected, "search goes on");
+            searching += 1;
+            if searching % TELL_EVERY == 0 {
+                tracing::info!(hashes, rate, ?expected, "looking for a nonce");
+            }
             shared.learn(done);
+        } else {
+            searching = 0;
         }
         let heat = heat();
         let allowed = governor.judge(started.elapsed(), heat, rate);

@@ -130,6 +130,9 @@ impl EngineThread {
                 Request::Outlook { id, reply } => {
                     let _ = reply.send(self.engine.outlook(&id));
                 }
+                Request::Parents { parents, reply } => {
+                    let _ = reply.send(self.engine.unfit_parent(&self.reader, &parents)?);
+                }
                 Request::WhiteFlag { question, reply } => {
                     let _ = reply.send(self.engine.white_flag(&self.reader, &question));
                 }

@@ -23,9 +23,10 @@ use crate::engine::{Network, checked};
 use crate::handle::{Facts, NodeHandle, REQUESTS};
 use crate::hardware::heat::Sensors;
 use crate::ledger::authority::{Authority, KeyRange};
+use crate::mining::Miner;
+use crate::mining::calibration::{self, Findings};
 use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
-use crate::mining::{Miner, calibration};
 use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
@@ -51,6 +52,8 @@ pub struct Board {
 /// What proof of work needs, got hold of before the process gives up its rights.
 #[derive(Debug)]
 struct Work {
+    /// As measured, without the board's word.
+    findings: Findings,
     tuning: Tuning,
     /// Threads that the board allows; 0: all.
     threads: u32,
@@ -61,11 +64,12 @@ struct Work {
 impl Work {
     fn prepare(data: &Path, board: &Override) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data).with_context(|| data.display().to_string())?;
-        let tuning = calibration::with(calibration::load_or_measure(data), board)
+        let findings = calibration::load_or_measure(data);
+        let tuning = calibration::with(findings.tuning.clone(), board)
             .map_err(|problem| anyhow::anyhow!("--pow-kernel (run.pow.kernel of the board): {problem}"))?;
         let sensors = Arc::new(Sensors::open(Path::new("/sys")));
         let (threads, capacity) = (board.threads.unwrap_or(0), Capacity::open(&tuning));
-        Ok(Self { tuning, threads, sensors, capacity })
+        Ok(Self { findings, tuning, threads, sensors, capacity })
     }
 
     /// The miner that the configuration wants.
@@ -166,6 +170,7 @@ async fn serve(
     let params = &facts.network.params;
     let replay = u32::from(params.below_max_depth) + 5;
     let (judge, miner) = (Judge::start(&work.tuning), work.miner(config));
+    let findings = work.findings;
     let (store, recovered) = Store::open(&data.join("store"), &params.network_name, limits, replay)?;
     if let (Some(key), Some(confirmed), true) =
         (own_key, &recovered.confirmed, config.network.milestone_keys.is_empty())
@@ -209,7 +214,7 @@ async fn serve(
         rest = %listener.local_addr()?,
         "node started"
     );
-    run_ports(config, &identity, (listener, probe), node, (judge, miner), engine_done).await
+    run_ports(config, &identity, (listener, probe), node, (judge, miner, findings), engine_done).await
 }
 
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
@@ -218,10 +223,11 @@ async fn run_ports(
     identity: &Path,
     (listener, probe): (TcpListener, Option<TcpListener>),
     node: NodeHandle,
-    (judge, miner): (Judge, Option<Miner>),
+    (judge, miner, findings): (Judge, Option<Miner>, Findings),
     mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
+    let learning = miner.clone().map(|miner| tokio::spawn(learn(findings, miner, stopping.clone())));
     let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), miner, judge, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
@@ -247,12 +253,33 @@ async fn run_ports(
     stop.send_replace(true);
     // The ports hold the engine's queue; when the last of them is gone, the engine settles and ends.
     rest.await.context("the REST port panicked")?;
+    if let Some(learning) = learning {
+        learning.await.context("keeping what was learned panicked")?;
+    }
     tokio::time::timeout(SETTLE_WITHIN, engine_done)
         .await
         .context("the engine did not settle in time")?
         .context("the engine's thread panicked")??;
     tracing::info!("stopped");
     ended
+}
+
+/// How often what was learned while mining is kept; power may be cut before the node is told to stop.
+const LEARN_EVERY: Duration = Duration::from_secs(3_600);
+
+async fn learn(mut findings: Findings, miner: Miner, mut stop: watch::Receiver<bool>) {
+    loop {
+        let ended = tokio::time::timeout(LEARN_EVERY, stop.wait_for(|stop| *stop)).await.is_ok();
+        let sustained = miner.sustained();
+        let kept = tokio::task::spawn_blocking(move || {
+            findings.learn(sustained);
+            findings
+        });
+        match kept.await {
+            Ok(kept) if !ended => findings = kept,
+            Ok(_) | Err(_) => return,
+        }
+    }
 }
 
 async fn signalled() -> anyhow::Result<()> {

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::kernel::Kernel;
 use super::verify::Cost;
 
+/// No core that does so many hashes a second has been made yet; and sums still fit.
+const MOST: u64 = 1_000_000_000_000;
+
 /// Cores of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
@@ -25,6 +28,8 @@ pub struct Tuning {
     pub threads: u32,
     /// Hashes a second of these together, before they make the machine hot.
     pub burst: u64,
+    /// Hashes a second that are kept up without a break, learned while mining; 0 until that is known.
+    pub sustained: u64,
     /// Nanoseconds that one hash alone takes.
     pub single_ns: u64,
     /// Batches of different blocks.
@@ -49,6 +54,8 @@ struct Text {
     clusters: Vec<ClusterText>,
     threads: u32,
     burst: u64,
+    #[serde(default)]
+    sustained: u64,
     single_ns: u64,
     batches: Vec<(String, u64)>,
 }
@@ -117,6 +124,7 @@ impl Tuning {
             clusters: self.clusters.iter().map(cluster).collect(),
             threads: self.threads,
             burst: self.burst,
+            sustained: self.sustained,
             single_ns: self.single_ns,
             batches: self.batches.iter().map(|cost| (cost.kernel.name().to_owned(), cost.ns)).collect(),
         };
@@ -135,8 +143,7 @@ impl Tuning {
             return None;
         }
         let cluster = |cluster: ClusterText| {
-            // A core that does 10^12 has not been made yet; and sums still fit.
-            let good = (1..=1_000_000_000_000).contains(&cluster.rate) && !cluster.cores.is_empty();
+            let good = (1..=MOST).contains(&cluster.rate) && !cluster.cores.is_empty();
             let kernel = Kernel::named(&cluster.kernel).filter(|_| good)?;
             Some(Cluster { cores: cluster.cores, kernel, rate: cluster.rate })
         };
@@ -148,11 +155,11 @@ impl Tuning {
             clusters: text.clusters.into_iter().map(cluster).collect::<Option<_>>()?,
             threads: text.threads,
             burst: text.burst,
+            sustained: text.sustained.min(MOST),
             single_ns: Some(text.single_ns).filter(|ns| sane(*ns))?,
             batches: text.batches.into_iter().map(cost).collect::<Option<_>>()?,
         };
-        let sane =
-            (1..=tuning.most()).contains(&tuning.threads) && (1..=1_000_000_000_000).contains(&tuning.burst);
+        let sane = (1..=tuning.most()).contains(&tuning.threads) && (1..=MOST).contains(&tuning.burst);
         sane.then_some(tuning)
     }
 }
@@ -168,6 +175,7 @@ mod tests {
             clusters: vec![cluster(vec![4, 5], 3), cluster(vec![0, 1, 2, 3], 1)],
             threads: 5,
             burst: 6,
+            sustained: 4,
             single_ns: 10_000,
             batches: vec![Cost { kernel, ns: 100_000 }],
         }

@@ -1,7 +1,6 @@
 //! `blocks`: submit, read, metadata.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -10,16 +9,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::caller::Caller;
 use super::error::ApiError;
 use super::media::{self, Form};
-use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, info, path_id, read, require_synced};
-use crate::engine::Verdict;
+use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, path_id, read, remote_pow, require_synced};
 use crate::engine::checked::{self, Work};
+use crate::engine::{Unfit, Verdict};
 use crate::mining::verifier::Overrun;
-use crate::mining::{Busy, Client, Miner, Turn};
-use crate::pow;
-use crate::protocol::blake2b_256;
-use crate::protocol::block::{Block, Draft, NONCE_BYTES, Parents};
+use crate::protocol::block::{Block, Draft};
 use crate::protocol::id::BlockId;
 use crate::protocol::json::BlockJson;
 use crate::tangle::ParentState;
@@ -30,17 +27,11 @@ struct Submitted {
     block_id: String,
 }
 
-/// iota-sdk waits this long for a block with remote proof of work.
-const MINING_TIMEOUT: Duration = Duration::from_secs(100);
-
-/// HORNET: > while mining, parents that the node chose are chosen again every 5 s
-const TIPS_REFRESH: Duration = Duration::from_secs(5);
-
 /// Takes a block in JSON or binary form; 201 once it is part of the Tangle and durable.
 pub(super) async fn submit(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
-    client: Extension<Client>,
+    caller: Extension<Caller>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let form = media::sent(&headers)?;
@@ -55,7 +46,7 @@ pub(super) async fn submit(
         .map_err(|_| ApiError::timeout("the body did not come in time"))?
         .map_err(|_| ApiError::too_large(MAX_BODY_BYTES))?;
     let draft = parse(form, &body)?;
-    let id = attach(&api, client.0, draft).await?.to_string();
+    let id = attach(&api, &caller, draft).await?.to_string();
     let location = [(header::LOCATION, id.clone())];
     Ok((StatusCode::CREATED, location, Json(Submitted { block_id: id })).into_response())
 }
@@ -75,8 +66,12 @@ fn parse(form: Form, body: &[u8]) -> Result<Draft, ApiError> {
 }
 
 /// Completes a draft (parents, nonce) where the client left that to the node, checks and submits it.
-async fn attach(api: &Api, client: Client, draft: Draft) -> Result<BlockId, ApiError> {
-    let block = complete(api, client, draft).await?;
+async fn attach(api: &Api, caller: &Caller, draft: Draft) -> Result<BlockId, ApiError> {
+    let block = tokio::select! {
+        block = remote_pow::complete(api, caller.client, draft) => block?,
+        () = caller.gone() => return Err(ApiError::unavailable("the client went away")),
+        () = api.stopped() => return Err(ApiError::unavailable("the node is stopping")),
+    };
     let facts = api.node.facts.clone();
     // Proof of work and signatures take up to a millisecond: not on the threads that serve connections.
     let judge = api.judge.clone();
@@ -99,127 +94,20 @@ async fn attach(api: &Api, client: Client, draft: Draft) -> Result<BlockId, ApiE
         Verdict::NoRoom => Err(ApiError::unavailable(
             "no room for new blocks: the disk is full, or too many wait for the next milestone",
         )),
-        Verdict::Rejected { parent, state } => {
-            let why = match state {
-                ParentState::Unknown => "is not known here",
-                ParentState::NotSolid => "is not solid",
-                ParentState::BelowMaxDepth => "is below max depth",
-                ParentState::Good => "is fit",
-            };
-            Err(ApiError::bad_request(format!("invalid block: parent {parent} {why}; ask for new tips")))
-        }
+        Verdict::Rejected(unfit) => Err(unfit.into()),
     }
 }
 
-async fn complete(api: &Api, client: Client, draft: Draft) -> Result<Block, ApiError> {
-    if draft.parents.is_empty() {
-        // HORNET: > no parents with a nonce is an error, as is leaving either to a node that does no PoW
-        if draft.nonce != 0 {
-            return Err(ApiError::bad_request("invalid block: a nonce without parents"));
-        }
-        let Some(miner) = &api.miner else { return Err(no_remote_pow("parents")) };
-        let with_tips = async || {
-            let parents = info::select_tips(api).await?;
-            Draft { parents, ..draft.clone() }.into_block().map_err(|error| invalid(&error))
+impl From<Unfit> for ApiError {
+    fn from(Unfit { parent, state }: Unfit) -> Self {
+        let why = match state {
+            ParentState::Unknown => "is not known here",
+            ParentState::NotSolid => "is not solid",
+            ParentState::BelowMaxDepth => "is below max depth",
+            ParentState::Good => "is fit",
         };
-        let block = with_tips().await?;
-        if !needs_nonce(api, &block)? {
-            return Ok(block);
-        }
-        // Parents are chosen when it is the client's turn: those of now may be too deep by then.
-        return within_time(async {
-            let turn = turn(api, miner, client, &block).await?;
-            mine(api, &turn, with_tips().await?, true).await
-        })
-        .await;
+        Self::bad_request(format!("invalid block: parent {parent} {why}; ask for new tips"))
     }
-    let block = draft.into_block().map_err(|error| invalid(&error))?;
-    if !needs_nonce(api, &block)? {
-        return Ok(block);
-    }
-    let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
-    within_time(async {
-        let turn = turn(api, miner, client, &block).await?;
-        mine(api, &turn, block, false).await
-    })
-    .await
-}
-
-fn invalid(error: &dyn std::fmt::Display) -> ApiError {
-    ApiError::bad_request(format!("invalid block: {error}"))
-}
-
-/// Whether somebody has to look for the block's nonce.
-fn needs_nonce(api: &Api, block: &Block) -> Result<bool, ApiError> {
-    let network = &api.node.facts.network;
-    let bytes = block.pack();
-    if block.nonce != 0
-        || block.milestone().is_some()
-        || pow::is_sufficient(&bytes, network.params.min_pow_score)
-    {
-        return Ok(false);
-    }
-    // What would be refused anyway is not mined first.
-    checked::check_form(network, bytes.len(), block).map_err(|error| invalid(&error))?;
-    Ok(true)
-}
-
-async fn within_time(mined: impl Future<Output = Result<Block, ApiError>>) -> Result<Block, ApiError> {
-    let late = |_| Err(ApiError::unavailable("no nonce found in time"));
-    tokio::time::timeout(MINING_TIMEOUT, mined).await.unwrap_or_else(late)
-}
-
-/// The client's turn to have a nonce looked for.
-async fn turn(api: &Api, miner: &Miner, client: Client, block: &Block) -> Result<Turn, ApiError> {
-    let zeros = pow::required_zeros(block.pack().len(), api.node.facts.network.params.min_pow_score);
-    // By the best of times, as a judgement by the worst would stay: who is refused makes nothing faster.
-    if miner.expected(zeros) > 3 * MINING_TIMEOUT {
-        // iota-sdk looks for these words, too, and then mines itself.
-        return Err(ApiError::unavailable(
-            "proof of work is not available on this node: it would take too long here for a network with this minimum; \
-             find a nonce yourself (local proof of work)",
-        ));
-    }
-    Ok(miner.turn(client).await?)
-}
-
-/// Finds the block's nonce. Parents that the node chose are chosen again while that takes long: what waits for a nonce
-/// must not end up on tips that nobody builds on any more.
-async fn mine(api: &Api, turn: &Turn, mut block: Block, own_parents: bool) -> Result<Block, ApiError> {
-    let minimum = api.node.facts.network.params.min_pow_score;
-    loop {
-        let bytes = block.pack();
-        let digest = blake2b_256(&bytes[..bytes.len() - NONCE_BYTES]);
-        let search = turn.search(digest, pow::required_zeros(bytes.len(), minimum));
-        let found = match own_parents {
-            true => tokio::time::timeout(TIPS_REFRESH, search).await,
-            false => Ok(search.await),
-        };
-        match found {
-            Ok(Some(nonce)) => return Ok(Block { nonce, ..block }),
-            Ok(None) => return Err(ApiError::unavailable("no thread is free for proof of work")),
-            Err(_) => {
-                tracing::debug!(progress = ?turn.progress(), "tips chosen again while mining");
-                let tips = info::select_tips(api).await?;
-                block.parents = Parents::from_unsorted(tips)
-                    .map_err(|error| ApiError::unavailable(format!("tips: {error}")))?;
-            }
-        }
-    }
-}
-
-impl From<Busy> for ApiError {
-    fn from(busy: Busy) -> Self {
-        Self::unavailable(busy.to_string()).retry_after(busy.retry_after_s)
-    }
-}
-
-/// iota-sdk looks for the words "proof of work is not enabled" and then mines itself.
-fn no_remote_pow(missing: &str) -> ApiError {
-    ApiError::bad_request(format!(
-        "invalid block: {missing} missing, and proof of work is not enabled on this node: choose tips and \
-         find a nonce yourself (local proof of work), or ask the operator to set pow.enabled"
-    ))
 }
 
 /// A block in the form the client wants.

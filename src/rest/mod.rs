@@ -4,12 +4,13 @@
 //! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
 
 mod blocks;
+mod caller;
 mod error;
 mod info;
 mod media;
 mod milestones;
+mod remote_pow;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +25,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::handle::NodeHandle;
+use crate::mining::Miner;
 use crate::mining::verifier::Judge;
-use crate::mining::{Client, Miner};
+use caller::Caller;
 use error::ApiError;
 
 /// Largest body, in bytes. No block is longer than 160 KiB in JSON, so HORNET's 1 MB would only cost memory.
@@ -55,6 +57,19 @@ struct Api {
     /// `None` when clients must do their own proof of work.
     miner: Option<Miner>,
     judge: Judge,
+    stop: watch::Receiver<bool>,
+}
+
+impl Api {
+    /// Resolves when the node stops.
+    async fn stopped(&self) {
+        stopped(self.stop.clone()).await;
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A closed channel is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// All routes.
@@ -91,41 +106,23 @@ pub async fn serve_all(
     node: NodeHandle,
     miner: Option<Miner>,
     judge: Judge,
-    stop: tokio::sync::watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let stopped = |mut stop: tokio::sync::watch::Receiver<bool>| async move {
-        // A closed channel is a stop too.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    let clients = serve(listener, MAX_CONNECTIONS, node.clone(), miner, judge.clone(), stopped(stop.clone()));
+    let api = Api { node, miner, judge, stop };
+    let clients = serve(listener, MAX_CONNECTIONS, api.clone());
     match probe {
         Some(probe) => {
-            let probe = serve(probe, PROBE_CONNECTIONS, node, None, judge, stopped(stop));
+            let probe = serve(probe, PROBE_CONNECTIONS, Api { miner: None, ..api });
             tokio::join!(clients, probe);
         }
         None => clients.await,
     }
 }
 
-/// Who somebody is, for a fair share of what is scarce.
-fn client(address: IpAddr) -> Client {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(u32::from(address)),
-        // One customer has a whole /64; a prefix of zeros could be mistaken for an IPv4 address, and is nobody's.
-        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
-    }
-}
-
-/// Serves until `stop` resolves; requests that are being answered then get five seconds to end.
-async fn serve(
-    listener: TcpListener,
-    places: usize,
-    node: NodeHandle,
-    miner: Option<Miner>,
-    judge: Judge,
-    stop: impl Future<Output = ()>,
-) {
-    let app = router(Api { node, miner, judge });
+/// Serves until the node stops; requests that are being answered then get five seconds to end.
+async fn serve(listener: TcpListener, places: usize, api: Api) {
+    let stop = stopped(api.stop.clone());
+    let app = router(api);
     let connections = Arc::new(Semaphore::new(places));
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     // HTTP/1.1 alone: with a choice, the server would wait for the first bytes without a limit.
@@ -143,8 +140,10 @@ async fn serve(
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
-        let (stream, client) = match accepted {
-            Ok((stream, address)) => (stream, client(address.ip())),
+        let accepted =
+            accepted.and_then(|(stream, address)| Ok((Caller::new(address.ip(), &stream)?, stream)));
+        let (caller, stream) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: wait for some to be closed.
                 tracing::warn!(%error, "connection not accepted");
@@ -157,7 +156,7 @@ async fn serve(
         }
         let inner = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(client);
+            request.extensions_mut().insert(caller.clone());
             inner.call(request)
         });
         let connection = http.serve_connection(TokioIo::new(stream), service);

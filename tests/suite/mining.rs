@@ -187,7 +187,7 @@ fn a_sensor_that_fails_counts_as_too_hot() {
 #[test]
 fn damaged_findings_are_found_again() {
     let folder = tempfile::tempdir().unwrap();
-    let found = calibration::load_or_measure(folder.path());
+    let found = calibration::load_or_measure(folder.path()).tuning;
     let file = folder.path().join("pow.json");
     let text = fs::read_to_string(&file).unwrap();
     let rate = format!("\"rate\":{}", found.clusters[0].rate);
@@ -199,14 +199,28 @@ fn damaged_findings_are_found_again() {
         &text.replace("\"cores\":[0", "\"cores\":[7000,0"),
     ] {
         fs::write(&file, damaged).unwrap();
-        let again = calibration::load_or_measure(folder.path());
+        let again = calibration::load_or_measure(folder.path()).tuning;
         assert_eq!(again.cores(), found.cores(), "{damaged}");
         assert!(again.rate(again.cores()) < 1_000_000_000_000);
         assert_ne!(fs::read_to_string(&file).unwrap(), damaged, "kept anew");
     }
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert_eq!(calibration::load_or_measure(folder.path()).cores(), found.cores());
+    assert_eq!(calibration::load_or_measure(folder.path()).tuning.cores(), found.cores());
+}
+
+/// What is kept up without a break is learned while mining, and known at the next start.
+#[test]
+fn what_was_learned_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut findings = calibration::load_or_measure(folder.path());
+    assert_eq!(findings.tuning.sustained, 0);
+    findings.learn(1_000);
+    assert_eq!(calibration::load_or_measure(folder.path()).tuning.sustained, 1_000);
+    assert_eq!(Miner::start(findings.tuning.clone(), 1, cool).sustained(), 1_000);
+    // Nearly the same is not written.
+    findings.learn(1_050);
+    assert_eq!(calibration::load_or_measure(folder.path()).tuning.sustained, 1_000);
 }
 
 /// A board whose firmware says nothing, and just gets slower.
@@ -235,9 +249,9 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn tuning() -> Tuning {
     let folder = tempfile::tempdir().unwrap();
-    let found = calibration::load_or_measure(folder.path());
+    let found = calibration::load_or_measure(folder.path()).tuning;
     // Kept, and taken again.
-    assert_eq!(calibration::load_or_measure(folder.path()), found);
+    assert_eq!(calibration::load_or_measure(folder.path()).tuning, found);
     found
 }
 

@@ -1,5 +1,10 @@
 //! The REST core API v2 of a real node: forms, faults, proof of work, health, restarts.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use osmia::mining::calibration;
 use osmia::pow;
 use osmia::protocol::block::{Block, Parents};
 use osmia::protocol::hex;
@@ -276,10 +281,69 @@ fn hopeless_blocks_are_not_mined() {
     let body = json!({"protocolVersion": 3, "payload": {"type": 5, "data": "0x01"}});
     let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
     assert!(status == 400 && message.contains("protocolVersion"), "{message}");
+    let unknown = format!("0x{}", "12".repeat(32));
+    let body = json!({"protocolVersion": 2, "parents": [unknown], "payload": {"type": 5}, "nonce": "0"});
+    let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
+    assert!(status == 400 && message.contains("is not known here"), "{message}");
     let body = json!({"protocolVersion": 2, "payload": {"type": 5, "data": "0x01"}});
     let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
     // The words that make iota-sdk fall back to its own proof of work.
     assert!(status == 503 && message.contains("proof of work is not available on this node"), "{message}");
+}
+
+/// A client that goes away gives its turn up, even if bytes of a next request hide that from the HTTP server; and a
+/// node stops at once although it looks for somebody's nonce.
+#[test]
+fn a_client_that_goes_away_gives_its_turn_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = r#"{"protocolVersion": 2, "payload": {"type": 5, "data": "0x01"}}"#;
+    // A nonce takes one to three minutes, on any machine.
+    let rate = calibration::measure().rate(1);
+    let zeros = (1..60).find(|zeros| 3u64.pow(*zeros) > 60 * rate).unwrap();
+    let score = 3u64.pow(zeros) / 400;
+    let network = format!("[network]\nname = \"patience\"\nmin_pow_score = {score}\n");
+    let node = Node::start(folder.path(), &format!("[pow]\nenabled = true\nworkers = 1\n{network}"));
+    node.wait_confirmed(1);
+    let head = format!("POST /api/core/v2/blocks HTTP/1.1\r\nHost: n\r\nContent-Type: {JSON}\r\n");
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}GET /health HTTP/1.1\r\n", body.len());
+    let connect = || {
+        let mut connection = TcpStream::connect(node.api).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        connection.write_all(request.as_bytes()).unwrap();
+        connection
+    };
+    let waits = |mut connection: &TcpStream| connection.read(&mut [0; 16]).is_err();
+    let started = Instant::now();
+    let in_time = || assert!(started.elapsed() < Duration::from_secs(90));
+    // One that mines and a client's share of the queue, until somebody is told that there is no place.
+    let mut places = Vec::new();
+    loop {
+        places.push(connect());
+        if places.len() > 9 && !waits(&places[places.len() - 1]) {
+            break;
+        }
+        in_time();
+    }
+    drop(places);
+    // All places are free again.
+    let again = loop {
+        // Those of the turn before hold their places for a moment, too.
+        std::thread::sleep(Duration::from_secs(2));
+        let again = (0..9).map(|_| connect()).collect::<Vec<_>>();
+        if again.iter().all(waits) {
+            break again;
+        }
+        in_time();
+    };
+    node.stop();
+    let mut told = 0;
+    for mut connection in again {
+        let mut answer = Vec::new();
+        // A connection that is cut off is no answer.
+        let _ = connection.read_to_end(&mut answer);
+        told += usize::from(String::from_utf8_lossy(&answer).contains("the node is stopping"));
+    }
+    assert!(told >= 8, "{told} of 9 were told why they get no nonce");
 }
 
 /// Without a ledger nobody could say what such a block does: refused, in plain words.

@@ -1,0 +1,126 @@
+//! Parents and nonces for clients that leave these to the node.
+
+use std::time::Duration;
+
+use super::error::ApiError;
+use super::{Api, info};
+use crate::engine::checked;
+use crate::mining::{Busy, Client, Miner, Turn};
+use crate::pow;
+use crate::protocol::blake2b_256;
+use crate::protocol::block::{Block, Draft, NONCE_BYTES, Parents};
+use crate::protocol::id::BlockId;
+
+/// iota-sdk waits this long for a block with remote proof of work.
+const MINING_TIMEOUT: Duration = Duration::from_secs(100);
+
+/// HORNET: > while mining, parents that the node chose are chosen again every 5 s
+const TIPS_REFRESH: Duration = Duration::from_secs(5);
+
+/// Chooses parents and finds a nonce where the client left that to the node.
+pub(super) async fn complete(api: &Api, client: Client, draft: Draft) -> Result<Block, ApiError> {
+    let own_parents = draft.parents.is_empty();
+    // HORNET: > no parents with a nonce is an error, as is leaving either to a node that does no PoW
+    if own_parents && draft.nonce != 0 {
+        return Err(ApiError::bad_request("invalid block: a nonce without parents"));
+    }
+    if own_parents && api.miner.is_none() {
+        return Err(no_remote_pow("parents"));
+    }
+    // Parents are chosen when it is the client's turn: those of now may be too deep by then.
+    let parents = if own_parents { vec![BlockId::ZERO] } else { draft.parents.clone() };
+    let block = Draft { parents, ..draft }.into_block().map_err(|error| invalid(&error))?;
+    if !needs_nonce(api, &block) {
+        return if own_parents { with_tips(api, block).await } else { Ok(block) };
+    }
+    let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
+    let mined = async {
+        // What would be refused anyway is not mined first.
+        check_form(api, &block)?;
+        if !own_parents {
+            check_parents(api, &block).await?;
+        }
+        let turn = turn(api, miner, client, &block).await?;
+        mine(api, &turn, block, own_parents).await
+    };
+    let late = |_| Err(ApiError::unavailable("no nonce found in time"));
+    tokio::time::timeout(MINING_TIMEOUT, mined).await.unwrap_or_else(late)
+}
+
+fn invalid(error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::bad_request(format!("invalid block: {error}"))
+}
+
+/// Whether somebody has to look for the block's nonce.
+fn needs_nonce(api: &Api, block: &Block) -> bool {
+    let minimum = api.node.facts.network.params.min_pow_score;
+    block.nonce == 0 && block.milestone().is_none() && !pow::is_sufficient(&block.pack(), minimum)
+}
+
+fn check_form(api: &Api, block: &Block) -> Result<(), ApiError> {
+    checked::check_form(&api.node.facts.network, block.pack().len(), block).map_err(|error| invalid(&error))
+}
+
+async fn check_parents(api: &Api, block: &Block) -> Result<(), ApiError> {
+    api.node.unfit_parent(block.parents.clone()).await?.map_or(Ok(()), |unfit| Err(unfit.into()))
+}
+
+/// The block on tips of this moment.
+async fn with_tips(api: &Api, block: Block) -> Result<Block, ApiError> {
+    let tips = info::select_tips(api).await?;
+    let parents =
+        Parents::from_unsorted(tips).map_err(|error| ApiError::unavailable(format!("tips: {error}")))?;
+    Ok(Block { parents, ..block })
+}
+
+/// The client's turn to have a nonce looked for.
+async fn turn(api: &Api, miner: &Miner, client: Client, block: &Block) -> Result<Turn, ApiError> {
+    let zeros = pow::required_zeros(block.pack().len(), api.node.facts.network.params.min_pow_score);
+    // By the best of times, as a judgement by the worst would stay: who is refused makes nothing faster.
+    if miner.expected(zeros) > 3 * MINING_TIMEOUT {
+        // iota-sdk looks for these words, too, and then mines itself.
+        return Err(ApiError::unavailable(
+            "proof of work is not available on this node: it would take too long here for a network with this minimum; \
+             find a nonce yourself (local proof of work)",
+        ));
+    }
+    Ok(miner.turn(client).await?)
+}
+
+/// Finds the block's nonce. Parents that the node chooses are chosen again while that takes long: what waits for a nonce
+/// must not end up on tips that nobody builds on any more.
+async fn mine(api: &Api, turn: &Turn, mut block: Block, own_parents: bool) -> Result<Block, ApiError> {
+    let minimum = api.node.facts.network.params.min_pow_score;
+    loop {
+        if own_parents {
+            block = with_tips(api, block).await?;
+            check_form(api, &block)?;
+        }
+        let bytes = block.pack();
+        let digest = blake2b_256(&bytes[..bytes.len() - NONCE_BYTES]);
+        let search = turn.search(digest, pow::required_zeros(bytes.len(), minimum));
+        let found = match own_parents {
+            true => tokio::time::timeout(TIPS_REFRESH, search).await,
+            false => Ok(search.await),
+        };
+        match found {
+            Ok(Some(nonce)) => return Ok(Block { nonce, ..block }),
+            Ok(None) => return Err(ApiError::unavailable("no thread is free for proof of work")),
+            Err(_) => tracing::debug!(progress = ?turn.progress(), "tips are chosen again while mining"),
+        }
+    }
+}
+
+impl From<Busy> for ApiError {
+    fn from(busy: Busy) -> Self {
+        Self::unavailable(busy.to_string()).retry_after(busy.retry_after_s)
+    }
+}
+
+/// iota-sdk looks for the words "proof of work is not enabled" and then mines itself.
+fn no_remote_pow(missing: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "invalid block: {missing} missing, and proof of work is not enabled on this node: choose tips and \
+         find a nonce yourself (local proof of work), or ask the operator to set pow.enabled"
+    ))
+}
