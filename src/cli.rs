@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::confine::{self, Needs};
 use crate::mining::{bench, calibration};
 use crate::pow::tuning::Override;
+use crate::tools::{self, Tool};
 use crate::{hardware, node, rescue, timekeeper};
 
 #[derive(Debug, Parser)]
@@ -62,6 +63,11 @@ enum Command {
         /// Folder that the node's data will lie in
         #[arg(long, default_value = ".")]
         data: PathBuf,
+    },
+    /// Look at files and networks without a running node
+    Tools {
+        #[command(subcommand)]
+        tool: Tool,
     },
     /// Proof of work on this machine
     Pow {
@@ -164,6 +170,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             node::run(&config, &data, &node::Board::default())
         }
         Command::Pow { command: PowCommand::Bench { ms, sustain, json } } => pow_bench(ms, sustain, json),
+        Command::Tools { tool } => tools::run(tool, &mut std::io::stdout().lock()),
         Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }

@@ -7,11 +7,11 @@
 //! | layer | modules | what |
 //! | --- | --- | --- |
 //! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] | words: bytes and text to values |
-//! | L1 | [`tangle`] [`ledger`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
+//! | L1 | [`tangle`] [`ledger`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
 //! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
 //! | L3 | [`store`] [`handle`] [`mining`] [`files`] [`logging`] | what survives, and what ports may hold |
 //! | L4 | [`rest`] [`coordinator`] [`rescue`] [`timekeeper`] [`confine`] [`firmware`] [`hardware`] | ports and hands |
-//! | L5 | [`node`] [`init`] | the node, and PID 1 |
+//! | L5 | [`node`] [`init`] [`tools`] | the node, PID 1, tools without a node |
 //! | top | [`cli`] | command line |
 //!
 //! # Glossary
@@ -47,7 +47,9 @@ pub mod pow;
 pub mod protocol;
 pub mod rescue;
 pub mod rest;
+pub mod snapshot;
 pub mod sntp;
 pub mod store;
 pub mod tangle;
 pub mod timekeeper;
+pub mod tools;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Network;
+use crate::ledger::syntactic;
 use crate::pow;
 use crate::pow::verify::Claim;
 use crate::protocol::block::{self, Block, NONCE_BYTES, Payload};
@@ -47,9 +48,9 @@ pub enum Refusal {
         /// The network's parameter.
         minimum: u32,
     },
-    /// A word that the ledger cannot judge yet.
-    #[error("payload: {0} are not supported yet")]
-    Unsupported(&'static str),
+    /// A transaction that can never be valid.
+    #[error(transparent)]
+    Transaction(#[from] syntactic::Error),
     /// A milestone payload needs no proof of work and must have none.
     #[error("nonce: must be 0 in a block with a milestone payload")]
     MilestoneNonce,
@@ -69,13 +70,9 @@ pub fn check_form(network: &Network, length: usize, block: &Block) -> Result<(),
         return Err(Refusal::Version { found: block.protocol_version, expected });
     }
     match &block.payload {
-        Some(Payload::Transaction(_)) => return Err(Refusal::Unsupported("transactions")),
-        Some(Payload::Milestone(milestone)) if !milestone.essence.options.as_slice().is_empty() => {
-            return Err(Refusal::Unsupported("milestone options"));
-        }
-        Some(Payload::Milestone(_) | Payload::TaggedData(_)) | None => {}
+        Some(Payload::Transaction(transaction)) => Ok(syntactic::check(transaction, &network.params)?),
+        Some(Payload::Milestone(_) | Payload::TaggedData(_)) | None => Ok(()),
     }
-    Ok(())
 }
 
 /// What is known of a block's proof of work.

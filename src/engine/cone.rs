@@ -16,7 +16,11 @@ impl<V: TangleView> ConeView for Cone<'_, V> {
     fn cone_block(&self, id: &BlockId) -> Result<Option<ConeBlock>, ViewError> {
         Ok(self.tangle.ancestor(self.view, id)?.map(|block| match block.referenced {
             Some(_) => ConeBlock::Referenced,
-            None => ConeBlock::Unreferenced { parents: block.parents, milestone: block.milestone },
+            None => ConeBlock::Unreferenced {
+                parents: block.parents,
+                milestone: block.milestone,
+                transaction: block.transaction,
+            },
         }))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::ledger::Referenced;
+use crate::ledger::{Delta, Referenced};
 use crate::protocol::id::BlockId;
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::params::Schedule;
 
 /// One thing to do.
 #[derive(Debug, Clone)]
@@ -32,4 +33,8 @@ pub struct Confirmation {
     pub stamp: MilestoneStamp,
     /// Newly referenced blocks in white-flag order.
     pub referenced: Vec<Referenced>,
+    /// What it does to the ledger.
+    pub delta: Delta,
+    /// Protocol parameters from now on, when it changed those in force or to come.
+    pub schedule: Option<Schedule>,
 }

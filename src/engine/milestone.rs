@@ -4,10 +4,11 @@ use super::cone::Cone;
 use super::effect::{Confirmation, Effect};
 use super::{Engine, Pending};
 use crate::fault::ViewError;
+use crate::ledger::treasury;
+use crate::ledger::view::LedgerView;
 use crate::ledger::whiteflag::{self, Mutations, Question};
 use crate::protocol::id::{BlockId, MilestoneIndex};
-use crate::protocol::milestone::Milestone;
-use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::milestone::{Milestone, MilestoneStamp};
 use crate::tangle::view::TangleView;
 
 /// Why this node stopped confirming: it would have to guess to go on. It keeps serving, unhealthy.
@@ -28,6 +29,14 @@ pub enum Halt {
         index: MilestoneIndex,
         /// What is wrong.
         problem: String,
+    },
+    /// Parameters come into force that this node does not know.
+    #[error("milestone {index}: {error}: this version cannot go on; update the node")]
+    Parameters {
+        /// The milestone.
+        index: MilestoneIndex,
+        /// What is not known.
+        error: crate::protocol::Error,
     },
     /// The coordinator signed two different milestones for one index.
     #[error("milestone {index}: two different ones are validly signed")]
@@ -59,25 +68,35 @@ impl Engine {
         self.pending.insert(stamp.index, Pending { block_id, milestone });
     }
 
-    /// Confirms as many milestones as are solid, one after the other.
-    pub(super) fn confirm_ready(&mut self, view: &impl TangleView) -> Result<(), ViewError> {
-        while self.halted.is_none() {
-            let next = self.confirmed.index.next();
-            let Some(pending) = self.pending.get(&next) else { return Ok(()) };
-            let parents = pending.milestone.essence.parents.as_slice();
-            if !self.tangle.all_solid(view, parents)? {
-                return Ok(());
-            }
-            let Some(pending) = self.pending.remove(&next) else { return Ok(()) };
-            match self.confirm(view, pending)? {
-                Ok(()) => {}
-                Err(halt) => self.halted = Some(halt),
+    /// Confirms the next milestone if it is solid: whether there may be more. What it asks for has to be done before the
+    /// next call.
+    ///
+    /// # Errors
+    /// [`ViewError`]: the store cannot be read; the node must stop.
+    pub fn advance(&mut self, view: &(impl TangleView + LedgerView)) -> Result<bool, ViewError> {
+        let next = self.confirmed.index.next();
+        let Some(pending) = self.pending.get(&next).filter(|_| self.halted.is_none()) else {
+            return Ok(false);
+        };
+        let parents = pending.milestone.essence.parents.as_slice();
+        if !self.tangle.all_solid(view, parents)? {
+            return Ok(false);
+        }
+        let Some(pending) = self.pending.remove(&next) else { return Ok(false) };
+        match self.confirm(view, pending)? {
+            Ok(()) => Ok(true),
+            Err(halt) => {
+                self.halted = Some(halt);
+                Ok(false)
             }
         }
-        Ok(())
     }
 
-    fn confirm(&mut self, view: &impl TangleView, pending: Pending) -> Result<Result<(), Halt>, ViewError> {
+    fn confirm(
+        &mut self,
+        view: &(impl TangleView + LedgerView),
+        pending: Pending,
+    ) -> Result<Result<(), Halt>, ViewError> {
         let Pending { block_id, milestone } = pending;
         let essence = &milestone.essence;
         let index = essence.index;
@@ -101,32 +120,48 @@ impl Engine {
         if mutations.applied_merkle_root != essence.applied_merkle_root {
             return Ok(Err(Halt::Root { index, root: "applied" }));
         }
-        let Mutations { referenced, .. } = mutations;
-        self.tangle.confirm(view, index, referenced.iter().map(|block| block.id))?;
+        let Mutations { referenced, mut delta, .. } = mutations;
         let stamp = essence.stamp();
+        if let Some(receipt) = essence.options.receipt() {
+            match treasury::migrate(receipt, stamp, self.treasury) {
+                Ok((outputs, left)) => {
+                    delta.created.extend(outputs);
+                    delta.treasury = Some(left);
+                    self.treasury = left;
+                }
+                Err(error) => return Ok(Err(Halt::Chain { index, problem: error.to_string() })),
+            }
+        }
+        let schedule = match self.schedule.confirm(index, essence.options.parameters()) {
+            Ok(changed) => changed.then(|| self.schedule.clone()),
+            Err(error) => return Ok(Err(Halt::Parameters { index, error })),
+        };
+        self.tangle.confirm(view, index, referenced.iter().map(|block| block.id))?;
         self.confirmed = stamp;
         self.effects.push_back(Effect::Commit(Box::new(Confirmation {
             block_id,
             milestone,
             stamp,
             referenced,
+            delta,
+            schedule,
         })));
         Ok(Ok(()))
     }
 
-    /// Walks the cone of a milestone to be. O(cone).
+    /// Walks the cone of a milestone to be and judges its transactions. O(cone).
     ///
     /// # Errors
     /// As [`whiteflag::apply`]; [`whiteflag::Error::Previous`] when `question` is not the next milestone.
     pub fn white_flag(
         &self,
-        view: &impl TangleView,
+        view: &(impl TangleView + LedgerView),
         question: &Question,
     ) -> Result<Mutations, whiteflag::Error> {
         if question.index != self.confirmed.index.next() {
             let problem = "is not the milestone after the confirmed one";
             return Err(whiteflag::Error::Previous { previous: question.previous, problem });
         }
-        whiteflag::apply(&Cone { tangle: &self.tangle, view }, question, self.network.genesis)
+        whiteflag::apply(&Cone { tangle: &self.tangle, view }, view, question, self.genesis)
     }
 }

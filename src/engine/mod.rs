@@ -10,17 +10,19 @@ mod cone;
 pub mod effect;
 mod milestone;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::fault::ViewError;
 use crate::ledger::authority::Authority;
-use crate::protocol::block::Parents;
+use crate::ledger::treasury::Treasury;
+use crate::protocol::block::{Parents, Payload};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
-use crate::protocol::params::ProtocolParameters;
+use crate::protocol::params::{ProtocolParameters, Schedule};
+use crate::snapshot::Base;
 use crate::tangle::view::TangleView;
-use crate::tangle::{Inserted, Outlook, ParentState, Tangle};
+use crate::tangle::{Content, Inserted, Outlook, ParentState, Tangle};
 use checked::CheckedBlock;
 use effect::Effect;
 
@@ -68,6 +70,34 @@ struct Pending {
     milestone: Milestone,
 }
 
+/// Where the engine begins: the ledger's newest milestone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The milestone.
+    pub confirmed: MilestoneStamp,
+    /// What the treasury holds after it.
+    pub treasury: Treasury,
+    /// Protocol parameters after it.
+    pub schedule: Schedule,
+    /// Index that the network was founded at.
+    pub genesis: MilestoneIndex,
+    /// Blocks that count as known, solid and referenced at the given index (TIP-35).
+    pub entry_points: BTreeMap<BlockId, MilestoneIndex>,
+}
+
+impl Start {
+    /// At the milestone of a snapshot.
+    pub fn at(base: &Base) -> Self {
+        Self {
+            confirmed: base.target,
+            treasury: base.treasury,
+            schedule: base.schedule.clone(),
+            genesis: base.genesis,
+            entry_points: base.entry_points.iter().map(|id| (*id, base.target.index)).collect(),
+        }
+    }
+}
+
 /// Network constants that the engine works under.
 #[derive(Debug, Clone)]
 pub struct Network {
@@ -75,16 +105,16 @@ pub struct Network {
     pub params: ProtocolParameters,
     /// Milestone keys.
     pub authority: Authority,
-    /// Index the network started at.
-    pub genesis: MilestoneIndex,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Engine {
-    network: Network,
     tangle: Tangle,
+    genesis: MilestoneIndex,
     confirmed: MilestoneStamp,
+    treasury: Treasury,
+    schedule: Schedule,
     latest: MilestoneStamp,
     pending: BTreeMap<MilestoneIndex, Pending>,
     halted: Option<Halt>,
@@ -92,23 +122,24 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine at a confirmed milestone; the genesis of a network when nothing was confirmed yet.
-    pub fn new(network: Network, confirmed: MilestoneStamp) -> Self {
-        // TIP-35: the genesis has one solid entry point, the zero block.
-        let entry_points = HashMap::from([(BlockId::ZERO, network.genesis)]);
-        let tangle = Tangle::new(entry_points, network.params.below_max_depth);
+    /// An engine at a confirmed milestone.
+    pub fn new(start: Start) -> Self {
+        let below_max_depth = start.schedule.active.below_max_depth;
         Self {
-            network,
-            tangle,
-            confirmed,
-            latest: confirmed,
+            tangle: Tangle::new(start.entry_points.into_iter().collect(), below_max_depth),
+            genesis: start.genesis,
+            confirmed: start.confirmed,
+            treasury: start.treasury,
+            schedule: start.schedule,
+            latest: start.confirmed,
             pending: BTreeMap::new(),
             halted: None,
             effects: VecDeque::new(),
         }
     }
 
-    /// Takes a block that passed the stateless rules, and confirms what became confirmable.
+    /// Takes a block that passed the stateless rules. What it asks for has to be done before [`Engine::advance`], which
+    /// has to be called before the next block.
     ///
     /// # Errors
     /// [`ViewError`]: the store cannot be read; the node must stop.
@@ -131,7 +162,13 @@ impl Engine {
             return Ok(Verdict::Accepted { known: true });
         }
         let stamp = milestone.as_ref().map(|milestone| milestone.essence.stamp());
-        let Inserted::New { solid, missing: _ } = self.tangle.insert(view, id, block.parents, stamp)? else {
+        let content = match (stamp, &block.payload) {
+            (Some(stamp), _) => Content::Milestone(stamp),
+            (None, Some(Payload::Transaction(_))) => Content::Transaction,
+            (None, Some(Payload::TaggedData(_) | Payload::Milestone(_)) | None) => Content::Data,
+        };
+        let Inserted::New { solid, missing: _ } = self.tangle.insert(view, id, block.parents, content)?
+        else {
             return Ok(Verdict::Accepted { known: true });
         };
         let known = stored.is_some();
@@ -144,7 +181,6 @@ impl Engine {
         for newly in solid {
             self.tangle.offer_tip(newly, self.confirmed.index, now_ms);
         }
-        self.confirm_ready(view)?;
         Ok(Verdict::Accepted { known })
     }
 
@@ -199,6 +235,11 @@ impl Engine {
         self.confirmed
     }
 
+    /// Protocol parameters in force, and to come.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// The newest milestone known.
     pub fn latest(&self) -> MilestoneStamp {
         self.latest
@@ -216,7 +257,6 @@ impl Engine {
 
     /// HORNET: > CMI >= LMI - 2
     pub fn is_almost_synced(&self) -> bool {
-        self.confirmed.index.0 + ALMOST_SYNCED >= self.latest.index.0
-            && self.latest.index != self.network.genesis
+        self.confirmed.index.0 + ALMOST_SYNCED >= self.latest.index.0 && self.latest.index != self.genesis
     }
 }

@@ -1,8 +1,10 @@
-//! The reads that the white-flag walk needs, as a trait its callers implement.
+//! The reads that the state transition needs, as traits their callers implement.
 
+use super::Booked;
 use crate::fault::ViewError;
-use crate::protocol::id::BlockId;
+use crate::protocol::id::{BlockId, OutputId};
 use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::transaction::Transaction;
 
 /// What the walk must know of one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum ConeBlock {
         parents: Vec<BlockId>,
         /// The milestone it carries, when that is validly signed.
         milestone: Option<MilestoneStamp>,
+        /// Whether it carries a transaction.
+        transaction: bool,
     },
 }
 
@@ -25,4 +29,28 @@ pub trait ConeView {
     /// # Errors
     /// [`ViewError`] when the store cannot be read.
     fn cone_block(&self, id: &BlockId) -> Result<Option<ConeBlock>, ViewError>;
+}
+
+/// What the ledger knows of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It can be spent.
+    Unspent(Box<Booked>),
+    /// It was spent; forgotten when the milestone that did so is pruned.
+    Spent,
+}
+
+/// Reads of the ledger as it is before the milestone.
+pub trait LedgerView {
+    /// An output, or `None` when it is not known.
+    ///
+    /// # Errors
+    /// [`ViewError`] when the store cannot be read.
+    fn output(&self, id: &OutputId) -> Result<Option<Known>, ViewError>;
+
+    /// The transaction of a stored block; `None` when it has none.
+    ///
+    /// # Errors
+    /// [`ViewError`] when the store cannot be read, or has no such block.
+    fn transaction(&self, id: &BlockId) -> Result<Option<Transaction>, ViewError>;
 }

@@ -1,14 +1,16 @@
-//! White-flag order (TIP-2): the newly referenced past cone of a milestone and its two Merkle roots.
+//! White flag (TIP-2): the newly referenced past cone of a milestone in order, what its transactions do to the ledger one
+//! after the other, and its two Merkle roots.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::view::{ConeBlock, ConeView};
-use super::{Inclusion, Referenced};
+use super::view::{ConeBlock, ConeView, Known, LedgerView};
+use super::{Booked, Conflict, Delta, Inclusion, Referenced, Spent, semantic};
 use crate::fault::ViewError;
 use crate::protocol::block::Parents;
-use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
 use crate::protocol::merkle;
 use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::transaction::Transaction;
 
 /// The milestone whose cone is walked: known before it is signed, so a coordinator can ask too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Mutations {
     pub inclusion_merkle_root: [u8; 32],
     /// TIP-4 root over those that changed the ledger.
     pub applied_merkle_root: [u8; 32],
+    /// What it does to the ledger; a receipt comes on top.
+    pub delta: Delta,
 }
 
 /// Why there is no answer.
@@ -53,22 +57,106 @@ pub enum Error {
     View(#[from] ViewError),
 }
 
-/// Walks the cone and computes both roots. O(cone) reads and hashes, 40 bytes held a block.
+/// Walks the cone and judges its transactions. O(cone) reads and hashes; holds 40 bytes for each block, and each output
+/// that is made or spent.
 ///
 /// `genesis` is the index that the network started at.
 ///
 /// # Errors
 /// [`Error::Missing`] while the cone is not solid; [`Error::Previous`]; [`Error::View`].
-pub fn apply(view: &impl ConeView, question: &Question, genesis: MilestoneIndex) -> Result<Mutations, Error> {
-    let mut walk = Walk { view, visited: HashSet::new(), order: Vec::new(), previous: None, question };
+pub fn apply(
+    cone: &impl ConeView,
+    ledger: &impl LedgerView,
+    question: &Question,
+    genesis: MilestoneIndex,
+) -> Result<Mutations, Error> {
+    let mut walk = Walk { view: cone, visited: HashSet::new(), order: Vec::new(), previous: None, question };
     for parent in question.parents.as_slice() {
         walk.from(*parent)?;
     }
     check_previous(question, walk.previous, genesis)?;
-    let inclusion_merkle_root = merkle::root(&walk.order);
-    let referenced =
-        walk.order.into_iter().map(|id| Referenced { id, inclusion: Inclusion::NoTransaction }).collect();
-    Ok(Mutations { referenced, inclusion_merkle_root, applied_merkle_root: merkle::root(&[]) })
+    let mut application = Application { ledger, question, delta: Delta::default(), state: HashMap::new() };
+    let mut referenced = Vec::with_capacity(walk.order.len());
+    for (id, has_transaction) in walk.order {
+        let transaction = if has_transaction { ledger.transaction(&id)? } else { None };
+        let inclusion = match &transaction {
+            None => Inclusion::NoTransaction,
+            Some(transaction) => application.apply(id, transaction)?,
+        };
+        referenced.push(Referenced { id, inclusion });
+    }
+    let all = referenced.iter().map(|block| block.id).collect::<Vec<_>>();
+    let included = referenced.iter().filter(|block| block.inclusion == Inclusion::Included);
+    let included = included.map(|block| block.id).collect::<Vec<_>>();
+    Ok(Mutations {
+        referenced,
+        inclusion_merkle_root: merkle::root(&all),
+        applied_merkle_root: merkle::root(&included),
+        delta: application.delta,
+    })
+}
+
+/// The ledger with what the milestone did to it so far.
+struct Application<'a, L> {
+    ledger: &'a L,
+    question: &'a Question,
+    delta: Delta,
+    /// Outputs that this milestone made or spent.
+    state: HashMap<OutputId, State>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// Unspent; where it stands in [`Delta::created`].
+    Created(usize),
+    Spent,
+}
+
+impl<L: LedgerView> Application<'_, L> {
+    /// TIP-2: > a transaction that conflicts with the ledger or an earlier one of the order is ignored
+    fn apply(&mut self, block: BlockId, transaction: &Transaction) -> Result<Inclusion, ViewError> {
+        let inputs = match self.inputs(&transaction.essence.inputs)? {
+            Ok(inputs) => inputs,
+            Err(conflict) => return Ok(Inclusion::Conflicting(conflict)),
+        };
+        let id = transaction.id();
+        if let Err(conflict) = semantic::check(transaction, id, &inputs, self.question.timestamp) {
+            return Ok(Inclusion::Conflicting(conflict));
+        }
+        for booked in inputs {
+            self.state.insert(booked.id, State::Spent);
+            self.delta.consumed.push(Spent { booked, transaction: id });
+        }
+        for (index, output) in (0..).zip(&transaction.essence.outputs) {
+            let id = OutputId { transaction: id, index };
+            self.state.insert(id, State::Created(self.delta.created.len()));
+            self.delta.created.push(Booked {
+                id,
+                block,
+                index: self.question.index,
+                timestamp: self.question.timestamp,
+                output: output.clone(),
+            });
+        }
+        Ok(Inclusion::Included)
+    }
+
+    /// The outputs that are to be spent; the first that cannot be decides on the reason.
+    fn inputs(&self, ids: &[OutputId]) -> Result<Result<Vec<Booked>, Conflict>, ViewError> {
+        let mut inputs = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.state.get(id) {
+                Some(State::Spent) => return Ok(Err(Conflict::InputSpentInMilestone)),
+                Some(State::Created(at)) => inputs.push(self.delta.created[*at].clone()),
+                None => match self.ledger.output(id)? {
+                    None => return Ok(Err(Conflict::InputNotFound)),
+                    Some(Known::Spent) => return Ok(Err(Conflict::InputSpent)),
+                    Some(Known::Unspent(booked)) => inputs.push(*booked),
+                },
+            }
+        }
+        Ok(Ok(inputs))
+    }
 }
 
 /// TIP-29 §Semantic validation: > previousMilestoneId MUST match the previous milestone, which MUST be in
@@ -99,7 +187,8 @@ fn check_previous(
 struct Walk<'a, V> {
     view: &'a V,
     visited: HashSet<BlockId>,
-    order: Vec<BlockId>,
+    /// Each with whether it carries a transaction.
+    order: Vec<(BlockId, bool)>,
     previous: Option<MilestoneStamp>,
     question: &'a Question,
 }
@@ -107,6 +196,7 @@ struct Walk<'a, V> {
 /// A block whose parents are being walked.
 struct Frame {
     id: BlockId,
+    transaction: bool,
     parents: Vec<BlockId>,
     next: usize,
 }
@@ -122,7 +212,7 @@ impl<V: ConeView> Walk<'_, V> {
                     stack.extend(self.enter(parent)?);
                 }
                 None => {
-                    self.order.push(frame.id);
+                    self.order.push((frame.id, frame.transaction));
                     stack.pop();
                 }
             }
@@ -137,12 +227,12 @@ impl<V: ConeView> Walk<'_, V> {
         }
         match self.view.cone_block(&id)?.ok_or(Error::Missing(id))? {
             ConeBlock::Referenced => Ok(None),
-            ConeBlock::Unreferenced { parents, milestone } => {
+            ConeBlock::Unreferenced { parents, milestone, transaction } => {
                 self.visited.insert(id);
                 if let Some(stamp) = milestone.filter(|stamp| stamp.id == self.question.previous) {
                     self.previous = Some(stamp);
                 }
-                Ok(Some(Frame { id, parents, next: 0 }))
+                Ok(Some(Frame { id, transaction, parents, next: 0 }))
             }
         }
     }
@@ -154,17 +244,29 @@ mod tests {
 
     use super::{Error, Question, apply};
     use crate::fault::ViewError;
-    use crate::ledger::view::{ConeBlock, ConeView};
+    use crate::ledger::view::{ConeBlock, ConeView, Known, LedgerView};
     use crate::protocol::block::Parents;
-    use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+    use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
     use crate::protocol::merkle;
     use crate::protocol::milestone::MilestoneStamp;
+    use crate::protocol::transaction::Transaction;
 
     struct Map(BTreeMap<BlockId, ConeBlock>);
 
     impl ConeView for Map {
         fn cone_block(&self, id: &BlockId) -> Result<Option<ConeBlock>, ViewError> {
             Ok(self.0.get(id).cloned())
+        }
+    }
+
+    /// Of a network without value.
+    impl LedgerView for Map {
+        fn output(&self, _: &OutputId) -> Result<Option<Known>, ViewError> {
+            Ok(None)
+        }
+
+        fn transaction(&self, _: &BlockId) -> Result<Option<Transaction>, ViewError> {
+            Ok(None)
         }
     }
 
@@ -178,13 +280,21 @@ mod tests {
         let plain = |parents: &[u8]| ConeBlock::Unreferenced {
             parents: parents.iter().copied().map(id).collect(),
             milestone: None,
+            transaction: false,
         };
         Map(BTreeMap::from([
             (id(0), ConeBlock::Referenced),
             (id(1), plain(&[0])),
             (id(2), plain(&[1])),
             (id(3), plain(&[1])),
-            (id(4), ConeBlock::Unreferenced { parents: vec![id(2), id(3)], milestone: Some(milestone) }),
+            (
+                id(4),
+                ConeBlock::Unreferenced {
+                    parents: vec![id(2), id(3)],
+                    milestone: Some(milestone),
+                    transaction: false,
+                },
+            ),
         ]))
     }
 
@@ -195,8 +305,8 @@ mod tests {
 
     #[test]
     fn visits_parents_first_in_stored_order_and_each_once() {
-        let first =
-            apply(&diamond(), &question(1, &[3, 4], MilestoneId::ZERO, 11), MilestoneIndex(0)).unwrap();
+        let question = question(1, &[3, 4], MilestoneId::ZERO, 11);
+        let first = apply(&diamond(), &diamond(), &question, MilestoneIndex(0)).unwrap();
         let order = first.referenced.iter().map(|block| block.id).collect::<Vec<_>>();
         assert_eq!(order, [id(1), id(3), id(2), id(4)]);
         assert_eq!(first.inclusion_merkle_root, merkle::root(&order));
@@ -205,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_previous_milestone_must_be_in_the_cone_and_fit() {
-        let ask = |question| apply(&diamond(), &question, MilestoneIndex(0));
+        let ask = |question| apply(&diamond(), &diamond(), &question, MilestoneIndex(0));
         ask(question(2, &[4], MilestoneId([1; 32]), 11)).unwrap();
         for wrong in [
             question(2, &[3], MilestoneId([1; 32]), 11),

@@ -12,10 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::recheck;
 use crate::engine::effect::{Confirmation, Effect};
-use crate::engine::{Engine, Origin, Verdict};
+use crate::engine::{Engine, Origin, Start, Verdict};
 use crate::handle::{Facts, Rates, Request, Status};
-use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
-use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::store::{Reader, Recovered, Store};
 
 /// Requests answered with one fsync of the journal.
@@ -50,11 +49,13 @@ impl EngineThread {
         recovered: Recovered,
         memory: Memory,
     ) -> anyhow::Result<Self> {
-        let genesis = MilestoneStamp { id: MilestoneId::ZERO, index: facts.network.genesis, timestamp: 0 };
-        let confirmed = recovered.confirmed.as_ref().map_or(genesis, |milestone| milestone.stamp());
+        let base = &recovered.base;
+        let confirmed = recovered.confirmed.as_ref().map_or(base.target, |milestone| milestone.stamp());
+        let (treasury, schedule) = (recovered.treasury, recovered.schedule);
+        let start = Start { confirmed, treasury, schedule, ..Start::at(base) };
         let confirmed_block = recovered.confirmed.as_ref().map_or(BlockId::ZERO, |found| found.block_id);
         let mut this = Self {
-            engine: Engine::new(facts.network.clone(), confirmed),
+            engine: Engine::new(start),
             reader: store.reader(),
             pruning_index: store.pruning_index()?,
             store,
@@ -159,15 +160,21 @@ impl EngineThread {
         Ok(verdict)
     }
 
-    /// Performs what the engine asked for. `journal` is false for blocks that the journal holds already.
+    /// Performs what the engine asked for, and confirms what became confirmable. `journal` is false for blocks that the
+    /// journal holds already.
     fn perform(&mut self, journal: bool) -> anyhow::Result<()> {
-        while let Some(effect) = self.engine.poll() {
-            match effect {
-                Effect::Store { id, bytes } => {
-                    self.store.put_block(&id, &bytes, journal)?;
-                    self.new_blocks += 1;
+        loop {
+            while let Some(effect) = self.engine.poll() {
+                match effect {
+                    Effect::Store { id, bytes } => {
+                        self.store.put_block(&id, &bytes, journal)?;
+                        self.new_blocks += 1;
+                    }
+                    Effect::Commit(confirmation) => self.commit(&confirmation)?,
                 }
-                Effect::Commit(confirmation) => self.commit(&confirmation)?,
+            }
+            if !self.engine.advance(&self.reader)? {
+                break;
             }
         }
         if let Some(halt) = self.engine.halted() {

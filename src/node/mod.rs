@@ -28,9 +28,11 @@ use crate::mining::calibration::{self, Findings};
 use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
 use crate::pow::tuning::{Override, Tuning};
+use crate::protocol::address::Address;
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::rest;
+use crate::snapshot::genesis;
 use crate::store::{Limits, Store};
 use engine_thread::{EngineThread, Memory};
 
@@ -171,7 +173,14 @@ async fn serve(
     let replay = u32::from(params.below_max_depth) + 5;
     let (judge, miner) = (Judge::start(&work.tuning), work.miner(config));
     let findings = work.findings;
-    let (store, recovered) = Store::open(&data.join("store"), &params.network_name, limits, replay)?;
+    let mut store = Store::open(&data.join("store"), &params.network_name, limits)?;
+    if store.is_empty()? {
+        let nobody = Address::Ed25519([0; 32]);
+        let outputs = genesis::outputs(params.token_supply, nobody, &[]).unwrap_or_default();
+        outputs.iter().try_for_each(|output| store.import(output))?;
+        store.found(&genesis::base(params.clone()))?;
+    }
+    let recovered = store.recover(replay)?;
     if let (Some(key), Some(confirmed), true) =
         (own_key, &recovered.confirmed, config.network.milestone_keys.is_empty())
         && !confirmed.milestone.signatures().iter().any(|signature| signature.public_key == key)
@@ -312,7 +321,6 @@ fn network(config: &Config, own_key: Option<[u8; 32]>) -> Network {
     Network {
         params: config.network.params.clone(),
         authority: Authority { keys, threshold: config.network.milestone_threshold },
-        genesis: MilestoneIndex(0),
     }
 }
 

@@ -186,6 +186,22 @@ impl Block {
             Some(Payload::TaggedData(_) | Payload::Transaction(_)) | None => None,
         }
     }
+
+    /// The transaction it carries, if it does.
+    pub fn transaction(&self) -> Option<&Transaction> {
+        match &self.payload {
+            Some(Payload::Transaction(transaction)) => Some(transaction),
+            Some(Payload::TaggedData(_) | Payload::Milestone(_)) | None => None,
+        }
+    }
+
+    /// The same, taken out of it.
+    pub fn into_transaction(self) -> Option<Transaction> {
+        match self.payload {
+            Some(Payload::Transaction(transaction)) => Some(*transaction),
+            Some(Payload::TaggedData(_) | Payload::Milestone(_)) | None => None,
+        }
+    }
 }
 
 /// Id of the block with this binary form.

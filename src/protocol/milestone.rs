@@ -3,6 +3,7 @@
 use super::block::Parents;
 use super::id::{MilestoneId, MilestoneIndex};
 use super::pack::{Reader, Writer, check_ascending, check_range};
+use super::params::Upcoming;
 use super::treasury::Receipt;
 use super::{Error, blake2b_256};
 
@@ -82,6 +83,26 @@ impl Options {
         &self.0
     }
 
+    /// The receipt, if there is one.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.0.iter().find_map(|option| match option {
+            MilestoneOption::Receipt(receipt) => Some(receipt),
+            MilestoneOption::Parameters { .. } => None,
+        })
+    }
+
+    /// The parameters that it announces, if it does.
+    pub fn parameters(&self) -> Option<Upcoming> {
+        self.0.iter().find_map(|option| match option {
+            MilestoneOption::Parameters { target, protocol_version, params } => Some(Upcoming {
+                target: *target,
+                protocol_version: *protocol_version,
+                params: params.clone(),
+            }),
+            MilestoneOption::Receipt(_) => None,
+        })
+    }
+
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let count = reader.u8("payload.options count")?;
         Self::new((0..count).map(|_| MilestoneOption::parse(reader)).collect::<Result<_, _>>()?)
@@ -97,7 +118,11 @@ impl MilestoneOption {
         }
     }
 
-    fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
+    /// Reads type and content.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
         match reader.u8("payload.options type")? {
             0 => Ok(Self::Receipt(Receipt::parse(reader)?)),
             1 => Ok(Self::Parameters {
@@ -112,7 +137,8 @@ impl MilestoneOption {
         }
     }
 
-    fn pack(&self, writer: &mut Writer) {
+    /// Appends type and content.
+    pub fn pack(&self, writer: &mut Writer) {
         writer.u8(self.kind());
         match self {
             Self::Receipt(receipt) => receipt.pack(writer),

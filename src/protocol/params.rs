@@ -1,5 +1,6 @@
 //! Protocol parameters of a network (TIP-22, TIP-32): what all its nodes must agree on.
 
+use super::id::MilestoneIndex;
 use super::pack::{Reader, Writer};
 use super::{Error, blake2b_256};
 
@@ -31,6 +32,97 @@ pub struct RentStructure {
     pub v_byte_factor_data: u8,
     /// Weight of key bytes.
     pub v_byte_factor_key: u8,
+}
+
+/// Parameters that a milestone announced, for a milestone to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upcoming {
+    /// The last milestone that is confirmed under the parameters before.
+    pub target: MilestoneIndex,
+    /// Version of the protocol from then on.
+    pub protocol_version: u8,
+    /// Binary form; that of a version not known here is opaque.
+    pub params: Vec<u8>,
+}
+
+/// The parameters in force, and those to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// In force.
+    pub active: ProtocolParameters,
+    /// The milestone that brought them into force.
+    pub since: MilestoneIndex,
+    /// In the order in which they were announced.
+    pub pending: Vec<Upcoming>,
+}
+
+impl Schedule {
+    /// Parameters that nothing is going to change.
+    pub fn new(active: ProtocolParameters, since: MilestoneIndex) -> Self {
+        Self { active, since, pending: Vec::new() }
+    }
+
+    /// Takes over what a confirmed milestone announces, and brings into force what is due. Whether that changed anything.
+    ///
+    /// HORNET: > what was announced first comes into force when a milestone at or after its target is confirmed, one at a
+    /// > time
+    ///
+    /// # Errors
+    /// Any [`Error`]: the parameters that are due are not known here; nobody can go on under them.
+    pub fn confirm(&mut self, index: MilestoneIndex, announced: Option<Upcoming>) -> Result<bool, Error> {
+        let mut changed = announced.is_some();
+        self.pending.extend(announced);
+        if let Some(next) = self.pending.first().filter(|next| next.target <= index) {
+            if next.protocol_version != super::PROTOCOL_VERSION {
+                let kind = next.protocol_version.into();
+                return Err(Error::UnknownKind { field: "protocolParameters.version", kind });
+            }
+            self.active = ProtocolParameters::parse(&next.params)?;
+            self.since = next.target;
+            self.pending.remove(0);
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Whether the next parameters to come into force are known here; true when there are none.
+    pub fn is_supported(&self) -> bool {
+        self.pending.first().is_none_or(|next| next.protocol_version == super::PROTOCOL_VERSION)
+    }
+
+    /// The binary form, for the store.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        let active = self.active.pack();
+        writer.u32(self.since.0).count_u32(active.len()).bytes(&active).count_u32(self.pending.len());
+        for next in &self.pending {
+            writer.u32(next.target.0).u8(next.protocol_version);
+            writer.count_u32(next.params.len()).bytes(&next.params);
+        }
+        writer.into_bytes()
+    }
+
+    /// The inverse of [`Schedule::to_bytes`].
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(bytes);
+        let since = MilestoneIndex(reader.u32("schedule.since")?);
+        let length = reader.u32("schedule.active")? as usize;
+        let active = ProtocolParameters::parse(reader.bytes("schedule.active", length)?)?;
+        let count = reader.u32("schedule.pending")?;
+        let pending = (0..count).map(|_| {
+            let target = MilestoneIndex(reader.u32("schedule.target")?);
+            let protocol_version = reader.u8("schedule.version")?;
+            let length = reader.u32("schedule.params")? as usize;
+            let params = reader.bytes("schedule.params", length)?.to_vec();
+            Ok(Upcoming { target, protocol_version, params })
+        });
+        let pending = pending.collect::<Result<_, Error>>()?;
+        reader.finish("schedule")?;
+        Ok(Self { active, since, pending })
+    }
 }
 
 impl ProtocolParameters {

@@ -12,8 +12,10 @@ use super::Error;
 use super::keys::{self, BlockKey, Reference, milestone_value, split_milestone_value};
 use crate::engine::effect::Confirmation;
 use crate::files;
-use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
-use crate::protocol::pack::Writer;
+use crate::ledger::treasury::Treasury;
+use crate::ledger::{Booked, Delta, Spent};
+use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
+use crate::protocol::pack::{Reader as Bytes, Writer};
 
 /// Entries per leaf: small leaves keep the last, half-full one cheap to rewrite.
 const LEAF: usize = 16;
@@ -30,6 +32,10 @@ pub(super) struct Handles {
     reference: Tree,
     milestone: Tree,
     milestone_id: Tree,
+    created: Tree,
+    consumed: Tree,
+    spent: Tree,
+    treasury: Tree,
     path: PathBuf,
 }
 
@@ -89,6 +95,10 @@ impl Epoch {
             reference: tree(keys::REFERENCE)?,
             milestone: tree(keys::MILESTONE)?,
             milestone_id: tree(keys::MILESTONE_ID)?,
+            created: tree(keys::CREATED)?,
+            consumed: tree(keys::CONSUMED)?,
+            spent: tree(keys::SPENT)?,
+            treasury: tree(keys::TREASURY)?,
             path: self.path.clone(),
             db,
         };
@@ -153,7 +163,17 @@ impl Handles {
     /// The leaf of an empty tree is nowhere on disk: when sled drops it from its cache, the next read of the
     /// tree never ends. So no tree is left empty. The record sorts last and has no value.
     fn fill_empty_trees(&self) -> Result<(), Error> {
-        let trees = [&self.block, &self.index, &self.reference, &self.milestone, &self.milestone_id];
+        let trees = [
+            &self.block,
+            &self.index,
+            &self.reference,
+            &self.milestone,
+            &self.milestone_id,
+            &self.created,
+            &self.consumed,
+            &self.spent,
+            &self.treasury,
+        ];
         let mut filled = false;
         for tree in trees {
             if tree.is_empty().map_err(self.io("reading"))? {
@@ -194,6 +214,78 @@ impl Handles {
         let id = confirmation.stamp.id.0;
         self.milestone_id.insert(id, index).map_err(self.io("writing a milestone to"))?;
         Ok(())
+    }
+
+    /// Everything that is needed to apply the milestone to the ledger once more.
+    pub(super) fn put_delta(
+        &self,
+        index: MilestoneIndex,
+        delta: &Delta,
+        treasury_before: Treasury,
+    ) -> Result<(), Error> {
+        let doing = "writing a diff to";
+        for (number, output) in (0..).zip(&delta.created) {
+            let key = keys::numbered(index, number);
+            self.created.insert(key, output.to_bytes()).map_err(self.io(doing))?;
+        }
+        for (number, spent) in (0..).zip(&delta.consumed) {
+            let key = keys::numbered(index, number);
+            let mut value = Writer::default();
+            spent.pack(&mut value);
+            self.consumed.insert(key, value.into_bytes()).map_err(self.io(doing))?;
+            self.spent.insert(spent.booked.id.pack(), key.as_slice()).map_err(self.io(doing))?;
+        }
+        if let Some(after) = delta.treasury {
+            let mut value = Writer::default();
+            for treasury in [treasury_before, after] {
+                value.bytes(&treasury.milestone.0).u64(treasury.amount);
+            }
+            self.treasury.insert(index.0.to_be_bytes(), value.into_bytes()).map_err(self.io(doing))?;
+        }
+        Ok(())
+    }
+
+    /// What a milestone of this epoch did to the ledger.
+    pub(super) fn delta(&self, index: MilestoneIndex) -> Result<Delta, Error> {
+        let range = keys::numbered(index, 0)..keys::numbered(index.next(), 0);
+        let created = self.created.range(range.clone()).map(|entry| {
+            let (_, value) = entry.map_err(self.io("reading"))?;
+            Booked::parse(&mut Bytes::new(&value)).map_err(|_| self.damaged("created output"))
+        });
+        let created = created.collect::<Result<_, _>>()?;
+        let consumed = self.consumed.range(range).map(|entry| {
+            let (_, value) = entry.map_err(self.io("reading"))?;
+            self.parse_spent(&value)
+        });
+        let consumed = consumed.collect::<Result<_, _>>()?;
+        Ok(Delta { created, consumed, treasury: self.treasury(index)?.map(|(_, after)| after) })
+    }
+
+    fn parse_spent(&self, value: &[u8]) -> Result<Spent, Error> {
+        Spent::parse(&mut Bytes::new(value)).map_err(|_| self.damaged("spent output"))
+    }
+
+    /// What the treasury held before and after a milestone that changed it.
+    pub(super) fn treasury(&self, index: MilestoneIndex) -> Result<Option<(Treasury, Treasury)>, Error> {
+        let Some(value) = self.treasury.get(index.0.to_be_bytes()).map_err(self.io("reading"))? else {
+            return Ok(None);
+        };
+        let mut reader = Bytes::new(&value);
+        let mut next = || {
+            let milestone = MilestoneId(reader.array("treasury").ok()?);
+            Some(Treasury { milestone, amount: reader.u64("treasury").ok()? })
+        };
+        let both = next().zip(next());
+        both.map(Some).ok_or_else(|| self.damaged("treasury"))
+    }
+
+    /// An output that a milestone of this epoch spent, and that milestone.
+    pub(super) fn spent(&self, id: &OutputId) -> Result<Option<(Spent, MilestoneIndex)>, Error> {
+        let Some(key) = self.spent.get(id.pack()).map_err(self.io("reading"))? else { return Ok(None) };
+        let value = self.consumed.get(&key).map_err(self.io("reading"))?;
+        let spent = value.ok_or_else(|| self.damaged("spent output"))?;
+        let milestone = keys::milestone_of(&key).ok_or_else(|| self.damaged("spent output"))?;
+        Ok(Some((self.parse_spent(&spent)?, milestone)))
     }
 
     /// Writes the marker and flushes: sled makes all trees durable in one atomic step.

@@ -4,9 +4,13 @@
 //! | --- | --- | --- |
 //! | `block` | block key: interval u32 BE, sequence u32 BE | the block (TIP-24) |
 //! | `index` | block id, 32 bytes | block key |
-//! | `reference` | block key | milestone u32 BE, white-flag index u32 BE |
+//! | `reference` | block key | milestone u32 BE, white-flag index u32 BE, inclusion u8: 0 no transaction, 255 included, else the conflict's code |
 //! | `milestone` | index u32 BE | block id, 32 bytes; milestone payload (TIP-29, with its type) |
 //! | `milestone_id` | milestone id, 32 bytes | index u32 BE |
+//! | `created` | milestone u32 BE, number u32 BE | an output that it made (TIP-35) |
+//! | `consumed` | the same | an output that it spent, and the transaction that did so (TIP-35) |
+//! | `spent` | output id, 34 bytes | key in `consumed` |
+//! | `treasury` | milestone u32 BE | what the treasury held before and after it: milestone id, 32 bytes, amount u64 LE, twice |
 //! | (default) | `!m` | newest milestone committed to this epoch, u32 BE |
 //! | every | 40 bytes of 0xff | nothing: no tree may be empty |
 //!
@@ -14,6 +18,7 @@
 //! so sled writes whole leaves. The record of a reference stands in the epoch of the milestone, which may
 //! be a later one than the block's.
 
+use crate::ledger::{Conflict, Inclusion};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 
 pub(super) const BLOCK: &str = "block";
@@ -21,6 +26,10 @@ pub(super) const INDEX: &str = "index";
 pub(super) const REFERENCE: &str = "reference";
 pub(super) const MILESTONE: &str = "milestone";
 pub(super) const MILESTONE_ID: &str = "milestone_id";
+pub(super) const CREATED: &str = "created";
+pub(super) const CONSUMED: &str = "consumed";
+pub(super) const SPENT: &str = "spent";
+pub(super) const TREASURY: &str = "treasury";
 pub(super) const MARKER: &[u8] = b"!m";
 /// Key of a record that only keeps a tree from being empty: longer than any other key and sorted last.
 pub(super) const FILLER: &[u8] = &[0xff; 40];
@@ -36,7 +45,7 @@ pub struct BlockKey {
 
 impl BlockKey {
     pub(super) fn to_bytes(self) -> [u8; 8] {
-        (u64::from(self.interval.0) << 32 | u64::from(self.sequence)).to_be_bytes()
+        numbered(self.interval, self.sequence)
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -52,17 +61,46 @@ pub struct Reference {
     pub milestone: MilestoneIndex,
     /// From 0.
     pub white_flag_index: u32,
+    /// What it made of the block.
+    pub inclusion: Inclusion,
 }
 
+/// Code of a transaction that was included.
+const INCLUDED: u8 = 255;
+
 impl Reference {
-    pub(super) fn to_bytes(self) -> [u8; 8] {
-        (u64::from(self.milestone.0) << 32 | u64::from(self.white_flag_index)).to_be_bytes()
+    pub(super) fn to_bytes(self) -> [u8; 9] {
+        let mut bytes = [0; 9];
+        bytes[..8].copy_from_slice(&numbered(self.milestone, self.white_flag_index));
+        bytes[8] = match self.inclusion {
+            Inclusion::NoTransaction => 0,
+            Inclusion::Included => INCLUDED,
+            Inclusion::Conflicting(conflict) => conflict.code(),
+        };
+        bytes
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (milestone, white_flag_index) = two_numbers(bytes)?;
-        Some(Self { milestone: MilestoneIndex(milestone), white_flag_index })
+        let (numbers, code) = bytes.split_at_checked(8)?;
+        let (milestone, white_flag_index) = two_numbers(numbers)?;
+        let inclusion = match code {
+            [0] => Inclusion::NoTransaction,
+            [INCLUDED] => Inclusion::Included,
+            [code] => Inclusion::Conflicting(Conflict::from_code(*code)?),
+            _ => return None,
+        };
+        Some(Self { milestone: MilestoneIndex(milestone), white_flag_index, inclusion })
     }
+}
+
+/// Key of what is counted within a milestone.
+pub(super) fn numbered(milestone: MilestoneIndex, number: u32) -> [u8; 8] {
+    (u64::from(milestone.0) << 32 | u64::from(number)).to_be_bytes()
+}
+
+/// The milestone in such a key.
+pub(super) fn milestone_of(key: &[u8]) -> Option<MilestoneIndex> {
+    two_numbers(key).map(|(milestone, _)| MilestoneIndex(milestone))
 }
 
 fn two_numbers(bytes: &[u8]) -> Option<(u32, u32)> {

@@ -6,19 +6,22 @@
 //! | --- | --- |
 //! | `format` | version of this layout and the network the data belong to |
 //! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
+//! | `ledger/` | the unspent outputs; see [`ledger`] |
 //! | `journal` | blocks acknowledged to local clients since the last commit |
 //! | `x…` | an epoch that is being deleted; removed at start |
 //!
 //! Order of writing: a block goes into the newest epoch's memory; a client's block also into the journal,
 //! fsynced before the client hears of it; a confirmed milestone puts its records and the marker into the
-//! epoch and flushes it, which *is* the commit (one atomic flush); only then the journal is emptied. So a
-//! power cut loses nothing that was acknowledged, and the newest marker tells the confirmed milestone.
+//! epoch, with its diff of the ledger, and flushes it, which *is* the commit (one atomic flush); only then the ledger
+//! follows, and the journal is emptied. So a power cut loses nothing that was acknowledged, the newest marker tells the
+//! confirmed milestone, and a ledger that is behind catches up from the diffs.
 //!
 //! [`Store`] has one owner, the engine's thread; [`Reader`] is for everybody.
 
 mod epoch;
 mod journal;
 pub mod keys;
+mod ledger;
 mod open;
 mod reader;
 mod space;
@@ -28,14 +31,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::engine::effect::Confirmation;
+use crate::ledger::treasury::Treasury;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use epoch::{Epoch, Handles};
 use journal::Journal;
 use keys::{BlockKey, Reference};
+use ledger::Ledger;
 use space::Space;
 
 pub use open::{Recovered, StoredMilestone};
-pub use reader::Reader;
+pub use reader::{OutputRecord, Reader};
 
 /// How much to keep, and in which portions.
 #[derive(Debug, Clone, Copy)]
@@ -152,6 +157,10 @@ pub struct Store {
     /// Milestones committed to the newest epoch.
     active_milestones: u32,
     journal: Journal,
+    /// What the journal held at the start.
+    acknowledged: Vec<Vec<u8>>,
+    ledger: Ledger,
+    treasury: Treasury,
     space: Space,
     confirmed: Confirmed,
     /// Since the last commit.
@@ -163,7 +172,7 @@ pub struct Store {
 impl Store {
     /// A handle for reading.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.epochs.clone(), self.confirmed.clone())
+        Reader::new(self.epochs.clone(), self.ledger.clone(), self.confirmed.clone())
     }
 
     /// Whether there is no room for another block of a client: the disk is full, or too much waits for the
@@ -208,14 +217,18 @@ impl Store {
         // All are looked up before the first is written: nothing is left half done when that fails.
         let mut references = Vec::with_capacity(confirmation.referenced.len());
         for (white_flag_index, referenced) in (0..).zip(&confirmation.referenced) {
-            let reference = Reference { milestone: index, white_flag_index };
+            let reference = Reference { milestone: index, white_flag_index, inclusion: referenced.inclusion };
             references.extend(self.block_key(&referenced.id)?.map(|key| (key, reference)));
         }
         for (key, reference) in references {
             self.active.put_reference(key, reference)?;
         }
         self.active.put_milestone(confirmation)?;
+        let delta = &confirmation.delta;
+        self.active.put_delta(index, delta, self.treasury)?;
         self.active.commit(index)?;
+        self.ledger.apply(index, delta, confirmation.schedule.as_ref())?;
+        self.treasury = delta.treasury.unwrap_or(self.treasury);
         self.confirmed.set(index);
         self.journal.clear()?;
         self.uncommitted_bytes = 0;

@@ -7,18 +7,23 @@ use std::sync::Arc;
 use super::epoch::Epoch;
 use super::journal::Journal;
 use super::keys::BlockKey;
+use super::ledger::Ledger;
 use super::reader::Reader;
 use super::space::Space;
 use super::{Confirmed, Epochs, Error, Limits, Store};
 use crate::files;
+use crate::ledger::Booked;
+use crate::ledger::treasury::Treasury;
 use crate::protocol::block;
-use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::id::{BlockId, MilestoneIndex, OutputId};
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::pack::Reader as Bytes;
+use crate::protocol::params::Schedule;
+use crate::snapshot::Base;
 
 /// Version of the layout described in [`super`] and [`super::keys`].
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Unreferenced blocks that are taken back into memory at a start, in bytes.
 const MAX_REPLAY_BYTES: usize = 16 << 20;
@@ -51,8 +56,14 @@ impl StoredMilestone {
 /// What the store held when it was opened.
 #[derive(Debug)]
 pub struct Recovered {
-    /// The newest committed milestone.
+    /// The newest committed milestone; none when that is the snapshot's.
     pub confirmed: Option<StoredMilestone>,
+    /// The snapshot that the ledger began with.
+    pub base: Base,
+    /// What the treasury holds.
+    pub treasury: Treasury,
+    /// Protocol parameters in force, and to come.
+    pub schedule: Schedule,
     /// Blocks of the last intervals that no milestone references, in order of arrival.
     pub unreferenced: Vec<Vec<u8>>,
     /// Blocks acknowledged after the last commit, in order; some may be among the former.
@@ -60,17 +71,12 @@ pub struct Recovered {
 }
 
 impl Store {
-    /// Opens or creates the store in `folder`. `replay_depth` is how many intervals of unreferenced blocks
-    /// are wanted back. Costs the opening of the newest epochs and a scan of those intervals.
+    /// Opens or creates the store in `folder`. Until [`Store::recover`] it must not be used for anything but
+    /// [`Store::import`] and [`Store::found`].
     ///
     /// # Errors
     /// [`Error::Foreign`] when the folder belongs to another network; [`Error::Io`]; [`Error::Damaged`].
-    pub fn open(
-        folder: &Path,
-        network: &str,
-        limits: Limits,
-        replay_depth: u32,
-    ) -> Result<(Self, Recovered), Error> {
+    pub fn open(folder: &Path, network: &str, limits: Limits) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
         folder.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", folder))?;
         check_format(folder, network)?;
@@ -87,7 +93,8 @@ impl Store {
         let active = newest.create()?;
         let active_number = numbers[numbers.len() - 1];
         let (journal, acknowledged) = Journal::open(folder)?;
-        let mut store = Self {
+        let ledger = Ledger::open(&folder.join("ledger"))?;
+        Ok(Self {
             folder: folder.to_path_buf(),
             limits,
             epochs: Epochs::new(epochs),
@@ -96,38 +103,116 @@ impl Store {
             active_bytes: 0,
             active_milestones: 0,
             journal,
+            acknowledged,
+            treasury: ledger.treasury()?.unwrap_or(Treasury::EMPTY),
+            ledger,
             space,
             confirmed: Confirmed::default(),
             uncommitted_bytes: 0,
             sequence: 0,
-        };
-        let reader = store.reader();
-        let confirmed = match reader.newest_marker()? {
+        })
+    }
+
+    /// Whether there is no ledger yet, so that a snapshot has to be imported.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn is_empty(&self) -> Result<bool, Error> {
+        Ok(self.ledger.marker()?.is_none())
+    }
+
+    /// Puts an output into an empty store, before [`Store::found`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn import(&mut self, output: &Booked) -> Result<(), Error> {
+        self.ledger.insert(output)
+    }
+
+    /// Takes an imported output out again.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn take_back(&mut self, id: &OutputId) -> Result<(), Error> {
+        self.ledger.remove(id)
+    }
+
+    /// Ends an import: what was put in is the ledger at this base. All of it lasts or, when power fails before the end,
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn found(&mut self, base: &Base) -> Result<(), Error> {
+        self.treasury = base.treasury;
+        self.ledger.found(base)
+    }
+
+    /// Brings ledger and epochs together and says where the node goes on. `replay_depth` is how many intervals of
+    /// unreferenced blocks are wanted back. Costs a scan of those intervals, and the diffs that the ledger is behind.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Damaged`], also when nothing was imported.
+    pub fn recover(&mut self, replay_depth: u32) -> Result<Recovered, Error> {
+        let reader = self.reader();
+        let base = self.ledger.base()?.ok_or_else(|| self.active.damaged("ledger beside its blocks"))?;
+        let newest = reader.newest_marker()?;
+        self.confirmed.set(newest.unwrap_or(base.target.index));
+        self.catch_up(&reader)?;
+        let confirmed = match newest {
             Some(index) => {
-                store.confirmed.set(index);
                 let found = reader.milestone(index)?;
-                Some(found.ok_or_else(|| store.active.damaged("milestone of the marker"))?)
+                Some(found.ok_or_else(|| self.active.damaged("milestone of the marker"))?)
             }
             None => None,
         };
         // The epoch goes on where the last run left it.
-        store.active_bytes = store.active.disk_bytes()?;
-        let begun = store.active.first_milestone()?.map(|first| first.0);
-        store.active_milestones = begun.map_or(0, |first| store.confirmed.get().0.saturating_sub(first) + 1);
-        let first = MilestoneIndex(store.confirmed.get().0.saturating_sub(replay_depth));
+        self.active_bytes = self.active.disk_bytes()?;
+        let begun = self.active.first_milestone()?.map(|first| first.0);
+        self.active_milestones = begun.map_or(0, |first| self.confirmed.get().0.saturating_sub(first) + 1);
+        let first = MilestoneIndex(self.confirmed.get().0.saturating_sub(replay_depth));
         let keys = reader.block_keys_from(first)?;
-        let next = store.confirmed.get().next();
+        let next = self.confirmed.get().next();
         let newest = keys.last().filter(|key| key.interval == next);
-        store.sequence = newest.map_or(0, |key| key.sequence + 1);
+        self.sequence = newest.map_or(0, |key| key.sequence + 1);
         let unreferenced = unreferenced(&reader, &keys)?;
+        let journal = std::mem::take(&mut self.acknowledged);
         // In the store before anything is replayed: a commit while that goes on empties the journal.
-        for bytes in &acknowledged {
+        for bytes in &journal {
             let id = block::id_of(bytes);
             if reader.block_key(&id)?.is_none() {
-                store.put_block(&id, bytes, false)?;
+                self.put_block(&id, bytes, false)?;
             }
         }
-        Ok((store, Recovered { confirmed, unreferenced, journal: acknowledged }))
+        let schedule = self.schedule()?;
+        Ok(Recovered { confirmed, base, treasury: self.treasury, schedule, unreferenced, journal })
+    }
+
+    fn schedule(&self) -> Result<Schedule, Error> {
+        self.ledger.schedule()?.ok_or_else(|| self.active.damaged("protocol parameters of the ledger"))
+    }
+
+    /// Applies to the ledger what only the epochs have.
+    fn catch_up(&mut self, reader: &Reader) -> Result<(), Error> {
+        let confirmed = self.confirmed.get();
+        let mut applied = self.ledger.marker()?.unwrap_or(confirmed);
+        if applied > confirmed {
+            return Err(self.active.damaged("epochs, which end before the ledger does"));
+        }
+        while applied < confirmed {
+            applied = applied.next();
+            let delta = reader.delta(applied)?;
+            let delta = delta.ok_or_else(|| self.active.damaged("diff that the ledger needs"))?;
+            let milestone = reader.milestone(applied)?;
+            let milestone =
+                milestone.ok_or_else(|| self.active.damaged("milestone that the ledger needs"))?;
+            let announced = milestone.milestone.essence.options.parameters();
+            let mut schedule = self.schedule()?;
+            let changed = schedule.confirm(applied, announced);
+            let changed = changed.map_err(|_| self.active.damaged("protocol parameters"))?;
+            self.ledger.apply(applied, &delta, changed.then_some(&schedule))?;
+            self.treasury = delta.treasury.unwrap_or(self.treasury);
+        }
+        Ok(())
     }
 }
 

@@ -4,23 +4,91 @@ use std::sync::Arc;
 
 use super::epoch::{Epoch, Handles};
 use super::keys::{BlockKey, Reference};
+use super::ledger::Ledger;
 use super::{Confirmed, Epochs, Error, StoredMilestone};
 use crate::fault::ViewError;
+use crate::ledger::treasury::Treasury;
+use crate::ledger::view::{Known, LedgerView};
+use crate::ledger::{Booked, Delta};
 use crate::protocol::block::Block;
-use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId, TransactionId};
 use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::transaction::Transaction;
+use crate::snapshot::Base;
 use crate::tangle::view::{Stored, TangleView};
 
 /// Reads of the store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
     epochs: Epochs,
+    ledger: Ledger,
     confirmed: Confirmed,
 }
 
+/// An output, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputRecord {
+    /// The output.
+    pub booked: Booked,
+    /// By what it was spent, and at which milestone.
+    pub spent: Option<(TransactionId, MilestoneIndex)>,
+}
+
 impl Reader {
-    pub(super) fn new(epochs: Epochs, confirmed: Confirmed) -> Self {
-        Self { epochs, confirmed }
+    pub(super) fn new(epochs: Epochs, ledger: Ledger, confirmed: Confirmed) -> Self {
+        Self { epochs, ledger, confirmed }
+    }
+
+    /// Index of the newest milestone that is durable.
+    pub fn ledger_index(&self) -> MilestoneIndex {
+        self.confirmed.get()
+    }
+
+    /// An output; one that was spent is forgotten when the milestone that did so is pruned.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn output(&self, id: &OutputId) -> Result<Option<OutputRecord>, Error> {
+        if let Some(booked) = self.ledger.unspent(id)? {
+            return Ok(Some(OutputRecord { booked, spent: None }));
+        }
+        let spent = self.find(|epoch| epoch.spent(id))?;
+        Ok(spent.map(|(spent, milestone)| OutputRecord {
+            booked: spent.booked,
+            spent: Some((spent.transaction, milestone)),
+        }))
+    }
+
+    /// What a milestone did to the ledger; `None` when it is not confirmed, or pruned.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn delta(&self, index: MilestoneIndex) -> Result<Option<Delta>, Error> {
+        self.find(|epoch| match epoch.milestone(index)? {
+            Some(_) => epoch.delta(index).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    /// All unspent outputs in order of their ids. What is confirmed meanwhile may or may not be among them.
+    pub fn all_unspent(&self) -> impl Iterator<Item = Result<Booked, Error>> + '_ {
+        self.ledger.all_unspent()
+    }
+
+    /// What the treasury holds.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn treasury(&self) -> Result<Treasury, Error> {
+        Ok(self.ledger.treasury()?.unwrap_or(Treasury::EMPTY))
+    }
+
+    /// The snapshot that the ledger began with; `None` before that was imported.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn base(&self) -> Result<Option<Base>, Error> {
+        self.ledger.base()
     }
 
     /// The first answer, newest epoch first. O(epochs) look-ups.
@@ -139,6 +207,24 @@ impl TangleView for Reader {
                 )
             }
         };
-        Ok(Some(Stored { parents: block.parents.as_slice().to_vec(), referenced, milestone }))
+        let transaction = block.transaction().is_some();
+        Ok(Some(Stored { parents: block.parents.as_slice().to_vec(), referenced, milestone, transaction }))
+    }
+}
+
+impl LedgerView for Reader {
+    fn output(&self, id: &OutputId) -> Result<Option<Known>, ViewError> {
+        let found = Self::output(self, id).map_err(|error| ViewError(error.to_string()))?;
+        Ok(found.map(|record| match record.spent {
+            None => Known::Unspent(Box::new(record.booked)),
+            Some(_) => Known::Spent,
+        }))
+    }
+
+    fn transaction(&self, id: &BlockId) -> Result<Option<Transaction>, ViewError> {
+        let bytes = self.block(id).map_err(|error| ViewError(error.to_string()))?;
+        let bytes = bytes.ok_or_else(|| ViewError(format!("block {id} is missing")))?;
+        let block = Block::parse(&bytes).map_err(|error| ViewError(format!("block {id}: {error}")))?;
+        Ok(block.into_transaction())
     }
 }

@@ -27,6 +27,7 @@ struct Node {
     parents: Parents,
     /// The milestone it carries, when validly signed.
     milestone: Option<MilestoneStamp>,
+    transaction: bool,
     /// All of its past cone is known.
     solid: bool,
     /// The milestone that references it.
@@ -61,6 +62,17 @@ pub struct Tangle {
     tips: Tips,
     depth: cone::Depth,
     keep: u32,
+}
+
+/// What a block brings, as far as the Tangle has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing that changes anything.
+    Data,
+    /// A transaction.
+    Transaction,
+    /// A milestone that is validly signed.
+    Milestone(MilestoneStamp),
 }
 
 /// What became of an inserted block.
@@ -112,12 +124,18 @@ impl Tangle {
         view: &impl TangleView,
         id: BlockId,
         parents: Parents,
-        milestone: Option<MilestoneStamp>,
+        content: Content,
     ) -> Result<Inserted, ViewError> {
         if self.nodes.contains_key(&id) {
             return Ok(Inserted::Known);
         }
-        let node = Node { parents, milestone, solid: false, referenced: None, roots: ConeRoots::default() };
+        let (milestone, transaction) = match content {
+            Content::Data => (None, false),
+            Content::Transaction => (None, true),
+            Content::Milestone(stamp) => (Some(stamp), false),
+        };
+        let roots = ConeRoots::default();
+        let node = Node { parents, milestone, transaction, solid: false, referenced: None, roots };
         self.nodes.insert(id, node);
         self.solidify_from(view, id)
     }
@@ -277,12 +295,16 @@ impl Tangle {
     /// [`ViewError`].
     pub fn ancestor(&self, view: &impl TangleView, id: &BlockId) -> Result<Option<Stored>, ViewError> {
         if let Some(node) = self.nodes.get(id) {
-            let Node { parents, milestone, referenced, .. } = node;
-            let parents = parents.as_slice().to_vec();
-            return Ok(Some(Stored { parents, referenced: *referenced, milestone: *milestone }));
+            return Ok(Some(Stored {
+                parents: node.parents.as_slice().to_vec(),
+                referenced: node.referenced,
+                milestone: node.milestone,
+                transaction: node.transaction,
+            }));
         }
         if let Some(index) = self.entry_points.get(id) {
-            return Ok(Some(Stored { parents: Vec::new(), referenced: Some(*index), milestone: None }));
+            let referenced = Some(*index);
+            return Ok(Some(Stored { parents: Vec::new(), referenced, milestone: None, transaction: false }));
         }
         view.stored(id)
     }

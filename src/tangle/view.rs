@@ -13,6 +13,8 @@ pub struct Stored {
     pub referenced: Option<MilestoneIndex>,
     /// The milestone it carries, when that is validly signed.
     pub milestone: Option<MilestoneStamp>,
+    /// Whether it carries a transaction.
+    pub transaction: bool,
 }
 
 /// Reads of the store.

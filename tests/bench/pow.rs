@@ -31,10 +31,7 @@ const SCORE: u32 = 50;
 
 fn main() {
     #[cfg(target_arch = "aarch64")]
-    if let Some(batches) =
-        std::env::args().find_map(|argument| argument.strip_prefix("--batches=")?.parse().ok())
-    {
-        mine(Kernel::named("neon/ping-pong").unwrap(), batches, 1);
+    if counted() {
         return;
     }
     let mut works = works();
@@ -100,8 +97,10 @@ fn main() {
         ));
     }
     #[cfg(target_arch = "aarch64")]
-    if let Some(value) = instructions_per_hash() {
-        rows.push(row("mine/neon/insn_per_hash", value, "instructions", &[]));
+    for work in ["mine", "verify"] {
+        if let Some(value) = instructions_per_hash(work) {
+            rows.push(row(&format!("{work}/neon/insn_per_hash"), value, "instructions", &[]));
+        }
     }
     println!("{{\"bench\":\"pow\",\"rows\":[{}]}}", rows.join(","));
 }
@@ -241,15 +240,39 @@ fn mine(kernel: Kernel, batches: u64, threads: u8) -> u64 {
     batches * kernel.lanes() as u64 * u64::from(threads)
 }
 
+/// Full batches of different blocks.
+#[cfg(target_arch = "aarch64")]
+fn verify(kernel: Kernel, batches: u64) {
+    let mut verifier = Verifier::new(u64::MAX >> 32, &[Cost { kernel, ns: 1 }]);
+    let claims = vec![Claim::new(&[5; 32], 0, 14); kernel.lanes()];
+    (0..batches).for_each(|_| drop(black_box(verifier.verify(&claims))));
+}
+
 /// Of all threads, in seconds.
 fn processor_time() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// Does what [`instructions_per_hash`] has counted, if that was asked for.
+#[cfg(target_arch = "aarch64")]
+fn counted() -> bool {
+    let asked = |name: &str| std::env::args().find_map(|argument| argument.strip_prefix(name)?.parse().ok());
+    let kernel = Kernel::named("neon/ping-pong").unwrap();
+    if let Some(batches) = asked("--mine=") {
+        mine(kernel, batches, 1);
+        return true;
+    }
+    if let Some(batches) = asked("--verify=") {
+        verify(kernel, batches);
+        return true;
+    }
+    false
+}
+
 /// By qemu, which names every instruction that it does: two runs of this program, the shorter one subtracted.
 #[cfg(target_arch = "aarch64")]
-fn instructions_per_hash() -> Option<f64> {
+fn instructions_per_hash(work: &str) -> Option<f64> {
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
     let count = |batches: u32| {
@@ -258,7 +281,7 @@ fn instructions_per_hash() -> Option<f64> {
             let mut child = Command::new("qemu-aarch64")
                 .args([one_by_one, "-d", "exec,nochain"])
                 .arg(std::env::current_exe().unwrap())
-                .arg(format!("--batches={batches}"))
+                .arg(format!("--{work}={batches}"))
                 .stderr(Stdio::piped())
                 .spawn()
                 .ok()?;

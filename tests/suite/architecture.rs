@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer of each top-level module. A module uses lower layers, its own folder, and nothing else.
-const LAYERS: [(&str, u32); 29] = [
+const LAYERS: [(&str, u32); 31] = [
     // L0: words, pure
     ("board", 0),
     ("config", 0),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u32); 29] = [
     ("boot", 1),
     ("dhcp", 1),
     ("ledger", 1),
+    ("snapshot", 1),
     ("sntp", 1),
     ("tangle", 1),
     // L2: the engine, sans-IO
@@ -38,6 +39,7 @@ const LAYERS: [(&str, u32); 29] = [
     ("attack", 5),
     ("init", 5),
     ("node", 5),
+    ("tools", 5),
     // on top
     ("cli", 6),
     ("main", 7),
@@ -45,7 +47,7 @@ const LAYERS: [(&str, u32); 29] = [
 ];
 
 /// Modules of one layer that may use another of the same layer.
-const NEIGHBOURS: [(&str, &str); 9] = [
+const NEIGHBOURS: [(&str, &str); 10] = [
     ("config", "protocol"),
     ("config", "pow"),
     ("pow", "protocol"),
@@ -53,6 +55,7 @@ const NEIGHBOURS: [(&str, &str); 9] = [
     ("board", "pow"),
     ("handle", "store"),
     ("mining", "files"),
+    ("snapshot", "ledger"),
     ("init", "attack"),
     ("store", "files"),
 ];

@@ -3,16 +3,23 @@
 use std::path::Path;
 
 use osmia::engine::effect::Confirmation;
-use osmia::ledger::{Inclusion, Referenced};
+use osmia::ledger::{Delta, Inclusion, Referenced};
 use osmia::protocol::block::{self, Block, Parents};
 use osmia::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
 use osmia::protocol::milestone::{Essence, Milestone, Signature};
+use osmia::snapshot::genesis;
 use osmia::store::{Error, Limits, Recovered, Store};
 
 const LIMITS: Limits = Limits { keep_milestones: 20, cache_bytes: 1 << 20 };
 
 fn open(folder: &Path) -> (Store, Recovered) {
-    Store::open(folder, "test", LIMITS, 20).unwrap()
+    let mut store = Store::open(folder, "test", LIMITS).unwrap();
+    if store.is_empty().unwrap() {
+        let config = osmia::config::Config::parse("[coordinator]\nenabled = true\n").unwrap();
+        store.found(&genesis::base(config.network.params)).unwrap();
+    }
+    let recovered = store.recover(20).unwrap();
+    (store, recovered)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -57,6 +64,8 @@ fn confirmation(index: u32, referenced: &[BlockId]) -> Confirmation {
             .iter()
             .map(|id| Referenced { id: *id, inclusion: Inclusion::NoTransaction })
             .collect(),
+        delta: Delta::default(),
+        schedule: None,
     }
 }
 
@@ -214,7 +223,7 @@ fn a_store_that_is_reopened_often_still_rotates() {
 fn a_folder_of_another_network_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()));
-    let error = Store::open(folder.path(), "other", LIMITS, 20).map(drop).unwrap_err();
+    let error = Store::open(folder.path(), "other", LIMITS).map(drop).unwrap_err();
     assert!(matches!(&error, Error::Foreign { found, .. } if found.contains("\"test\"")), "{error}");
     assert!(error.to_string().contains("use another data folder"), "{error}");
 }

@@ -139,6 +139,14 @@ impl Conditions {
         &self.0
     }
 
+    /// The owner of type 0, of an output that must have one.
+    ///
+    /// # Panics
+    /// For those of an alias or a foundry.
+    pub fn owner(&self) -> Address {
+        self.address().expect("basic outputs and NFTs have an address")
+    }
+
     /// The owner of type 0.
     pub fn address(&self) -> Option<Address> {
         self.0.iter().find_map(|condition| match condition {

@@ -9,7 +9,7 @@ pub mod token;
 
 use primitive_types::U256;
 
-use super::address;
+use super::address::{self, Address};
 use super::id::{AliasId, NftId, OutputId, TokenId};
 use super::pack::{Reader, Writer, check_range};
 use super::{Error, blake2b_256};
@@ -159,6 +159,16 @@ impl Output {
         }
     }
 
+    /// Its features; not the immutable ones.
+    pub fn features(&self) -> &Features {
+        match self {
+            Self::Basic(output) => &output.features,
+            Self::Alias(output) => &output.features,
+            Self::Foundry(output) => &output.features,
+            Self::Nft(output) => &output.features,
+        }
+    }
+
     /// Reads type and content.
     ///
     /// # Errors
@@ -271,6 +281,28 @@ impl TokenScheme {
 }
 
 impl Alias {
+    /// Who may change its state.
+    ///
+    /// # Panics
+    /// Never: [`Conditions`] of an alias have it.
+    pub fn state_controller(&self) -> Address {
+        match self.conditions.as_slice() {
+            [Condition::StateController(address), _] => *address,
+            other => unreachable!("an alias with {other:?}"),
+        }
+    }
+
+    /// Who may change its controllers, or destroy it.
+    ///
+    /// # Panics
+    /// Never: [`Conditions`] of an alias have it.
+    pub fn governor(&self) -> Address {
+        match self.conditions.as_slice() {
+            [_, Condition::Governor(address)] => *address,
+            other => unreachable!("an alias with {other:?}"),
+        }
+    }
+
     /// Its id, also in the output that creates it.
     pub fn id_in(&self, output: &OutputId) -> AliasId {
         if self.id == AliasId::ZERO { AliasId(blake2b_256(&output.pack())) } else { self.id }

@@ -1,0 +1,248 @@
+//! The unspent outputs: a database of its own, which takes scattered changes.
+//!
+//! It follows the epochs: a milestone's diff is durable there before it is applied here, outputs first, the marker last.
+//! This release of sled writes one log in order, so that what a crash leaves is the state of some moment; what is missing
+//! is applied again from the epochs. Applying twice changes nothing.
+//!
+//! | tree | key | value |
+//! | --- | --- | --- |
+//! | `unspent` | output id, 34 bytes | output (TIP-35, with its id) |
+//! | `state` | `marker` | newest milestone applied, u32 BE |
+//! | | `treasury` | milestone id, 32 bytes; amount u64 BE |
+//! | | `schedule` | protocol parameters, see [`Schedule`] |
+//! | | `base` | the snapshot that it began with, see [`Base`] |
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use sled_ledger as sled;
+
+use super::Error;
+use crate::files;
+use crate::ledger::treasury::Treasury;
+use crate::ledger::{Booked, Delta};
+use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
+use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::pack::{Reader as Bytes, Writer};
+use crate::protocol::params::Schedule;
+use crate::snapshot::Base;
+
+const MARKER: &str = "marker";
+const TREASURY: &str = "treasury";
+const SCHEDULE: &str = "schedule";
+const BASE: &str = "base";
+
+/// Milestones that are applied between two flushes; the epochs have them all.
+const FLUSH_EVERY: u32 = 6;
+
+/// Memory for the page cache; twice to four times as much is used in all.
+const CACHE_BYTES: u64 = 16 << 20;
+
+fn pack_base(base: &Base) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.u32(base.genesis.0).u32(base.target.index.0).u32(base.target.timestamp);
+    writer.bytes(&base.target.id.0).bytes(&base.treasury.milestone.0).u64(base.treasury.amount);
+    let schedule = base.schedule.to_bytes();
+    writer.count_u32(schedule.len()).bytes(&schedule);
+    writer.count_u32(base.entry_points.len());
+    for point in &base.entry_points {
+        writer.bytes(&point.0);
+    }
+    writer.into_bytes()
+}
+
+fn parse_base(bytes: &[u8]) -> Result<Base, crate::protocol::Error> {
+    let mut reader = Bytes::new(bytes);
+    let genesis = MilestoneIndex(reader.u32("genesis")?);
+    let index = MilestoneIndex(reader.u32("target")?);
+    let timestamp = reader.u32("timestamp")?;
+    let id = MilestoneId(reader.array("id")?);
+    let treasury =
+        Treasury { milestone: MilestoneId(reader.array("treasury")?), amount: reader.u64("amount")? };
+    let length = reader.u32("schedule length")? as usize;
+    let schedule = Schedule::parse(reader.bytes("schedule", length)?)?;
+    let count = reader.u32("entry points count")?;
+    let points = (0..count).map(|_| reader.array("entry point").map(BlockId)).collect::<Result<_, _>>()?;
+    reader.finish("base")?;
+    let target = MilestoneStamp { id, index, timestamp };
+    Ok(Base { genesis, target, treasury, schedule, entry_points: points })
+}
+
+/// The database. Cheap to clone; one thread writes.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger {
+    db: sled::Db,
+    unspent: sled::Tree,
+    state: sled::Tree,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens or creates the database. One whose import was not finished is begun anew.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let ledger = Self::open_as_is(path)?;
+        if ledger.marker()?.is_some() || (ledger.unspent.is_empty() && ledger.state.is_empty()) {
+            return Ok(ledger);
+        }
+        drop(ledger);
+        fs::remove_dir_all(path).map_err(Error::io("deleting a half imported ledger", path))?;
+        Self::open_as_is(path)
+    }
+
+    fn open_as_is(path: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(path).map_err(Error::io("creating", path))?;
+        remove_unfinished(path)?;
+        let db = sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES)
+            .use_compression(false)
+            // Its own thread collects what is dead; without that the file only grows.
+            .flush_every_ms(Some(5_000))
+            .open()
+            .map_err(|error| failed(path, "opening the ledger", error))?;
+        let tree = |name| db.open_tree(name).map_err(|error| failed(path, "opening the ledger", error));
+        let ledger = Self { unspent: tree("unspent")?, state: tree("state")?, path: path.to_path_buf(), db };
+        files::sync_folder(path).map_err(Error::io("syncing", path))?;
+        path.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", path))?;
+        Ok(ledger)
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(sled::Error) -> Error {
+        let path = self.path.clone();
+        move |error| failed(&path, doing, error)
+    }
+
+    fn damaged(&self, record: &'static str) -> Error {
+        Error::Damaged { path: self.path.clone(), record }
+    }
+
+    /// Ends an import: what was put in before is the ledger at this base.
+    pub(super) fn found(&self, base: &Base) -> Result<(), Error> {
+        self.set_treasury(base.treasury)?;
+        self.put(SCHEDULE, base.schedule.to_bytes())?;
+        self.put(BASE, pack_base(base))?;
+        // What is durable with the marker is whole.
+        self.flush()?;
+        self.set_marker(base.target.index)?;
+        self.flush()
+    }
+
+    /// Applies a milestone's diff, the marker last.
+    pub(super) fn apply(
+        &self,
+        index: MilestoneIndex,
+        delta: &Delta,
+        schedule: Option<&Schedule>,
+    ) -> Result<(), Error> {
+        // In this order: an output may be in both.
+        for output in &delta.created {
+            self.insert(output)?;
+        }
+        for spent in &delta.consumed {
+            self.remove(&spent.booked.id)?;
+        }
+        if let Some(schedule) = schedule {
+            self.put(SCHEDULE, schedule.to_bytes())?;
+        }
+        if let Some(treasury) = delta.treasury {
+            self.set_treasury(treasury)?;
+        }
+        self.set_marker(index)?;
+        if index.0.is_multiple_of(FLUSH_EVERY) { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn insert(&self, output: &Booked) -> Result<(), Error> {
+        let inserted = self.unspent.insert(output.id.pack(), output.to_bytes());
+        inserted.map(drop).map_err(self.failed("writing the ledger"))
+    }
+
+    pub(super) fn remove(&self, id: &OutputId) -> Result<(), Error> {
+        self.unspent.remove(id.pack()).map(drop).map_err(self.failed("writing the ledger"))
+    }
+
+    fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Error> {
+        self.state.insert(key, value).map(drop).map_err(self.failed("writing the ledger"))
+    }
+
+    fn set_marker(&self, index: MilestoneIndex) -> Result<(), Error> {
+        self.put(MARKER, index.0.to_be_bytes().to_vec())
+    }
+
+    fn set_treasury(&self, treasury: Treasury) -> Result<(), Error> {
+        self.put(TREASURY, [treasury.milestone.0.as_slice(), &treasury.amount.to_be_bytes()].concat())
+    }
+
+    /// Makes everything durable: this release's own flush only starts the writing.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.db.flush().map_err(self.failed("flushing the ledger"))?;
+        let file = self.path.join("db");
+        File::open(&file).and_then(|file| file.sync_all()).map_err(Error::io("syncing", &file))
+    }
+
+    fn get<T>(
+        &self,
+        key: &str,
+        record: &'static str,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let value = self.state.get(key).map_err(self.failed("reading the ledger"))?;
+        value.map(|bytes| parse(&bytes).ok_or_else(|| self.damaged(record))).transpose()
+    }
+
+    /// The newest milestone applied; `None` before anything was imported.
+    pub(super) fn marker(&self) -> Result<Option<MilestoneIndex>, Error> {
+        let parse = |bytes: &[u8]| Some(MilestoneIndex(u32::from_be_bytes(bytes.try_into().ok()?)));
+        self.get(MARKER, "ledger marker", parse)
+    }
+
+    pub(super) fn base(&self) -> Result<Option<Base>, Error> {
+        self.get(BASE, "ledger base", |bytes| parse_base(bytes).ok())
+    }
+
+    pub(super) fn schedule(&self) -> Result<Option<Schedule>, Error> {
+        self.get(SCHEDULE, "protocol parameters", |bytes| Schedule::parse(bytes).ok())
+    }
+
+    pub(super) fn treasury(&self) -> Result<Option<Treasury>, Error> {
+        let parse = |bytes: &[u8]| {
+            let (milestone, amount) = bytes.split_at_checked(32)?;
+            let milestone = MilestoneId(milestone.try_into().ok()?);
+            Some(Treasury { milestone, amount: u64::from_be_bytes(amount.try_into().ok()?) })
+        };
+        self.get(TREASURY, "treasury", parse)
+    }
+
+    pub(super) fn unspent(&self, id: &OutputId) -> Result<Option<Booked>, Error> {
+        let value = self.unspent.get(id.pack()).map_err(self.failed("reading the ledger"))?;
+        value.map(|bytes| self.parse(&bytes)).transpose()
+    }
+
+    /// All unspent outputs in order of their ids.
+    pub(super) fn all_unspent(&self) -> impl Iterator<Item = Result<Booked, Error>> + '_ {
+        self.unspent.iter().map(|entry| {
+            let (_, value) = entry.map_err(self.failed("reading the ledger"))?;
+            self.parse(&value)
+        })
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<Booked, Error> {
+        Booked::parse(&mut Bytes::new(bytes)).map_err(|_| self.damaged("unspent output"))
+    }
+}
+
+fn failed(path: &Path, doing: &'static str, error: sled::Error) -> Error {
+    let source =
+        if let sled::Error::Io(source) = error { source } else { std::io::Error::other(error.to_string()) };
+    Error::Io { doing, path: path.to_path_buf(), source }
+}
+
+/// A crash while this release of sled writes its summary of the log leaves a file that it cannot open any more.
+fn remove_unfinished(path: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(path).map_err(Error::io("listing", path))? {
+        let entry = entry.map_err(Error::io("listing", path))?;
+        if entry.file_name().to_string_lossy().ends_with(".generating") {
+            fs::remove_file(entry.path()).map_err(Error::io("deleting", path))?;
+        }
+    }
+    Ok(())
+}
