@@ -126,7 +126,8 @@ impl Tangle {
         parents: Parents,
         content: Content,
     ) -> Result<Inserted, ViewError> {
-        if self.nodes.contains_key(&id) {
+        // TIP-35: > solid entry points count as known; what lies before them is of no use
+        if self.nodes.contains_key(&id) || self.entry_points.contains_key(&id) {
             return Ok(Inserted::Known);
         }
         let (milestone, transaction) = match content {
