@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Heat, Miner, calibration};
+use super::calibration::{self, Mined};
+use super::{Heat, Miner};
 use crate::pow::kernel::Kernel;
 use crate::pow::tuning::{Cluster, Tuning};
 use crate::pow::verify::Cost;
@@ -123,7 +124,7 @@ pub fn run(tuning: &Tuning, time: Duration) -> Report {
 fn mine(tuning: &Tuning, kernel: Kernel, threads: u32, time: Duration) -> Row {
     let before = energy();
     let cores = (0..threads).map(|thread| (kernel, &*tuning.cluster(thread).cores));
-    let (hashes, took) = calibration::mine(cores.collect(), time);
+    let Mined { hashes, took, .. } = calibration::mine(cores.collect(), time);
     // The counter wraps around after hours.
     let taken = before.zip(energy()).and_then(|(before, after)| after.checked_sub(before));
     Row {

@@ -222,39 +222,53 @@ pub fn measure() -> Tuning {
     std::thread::spawn(work).join().expect("measuring does not panic")
 }
 
-/// Hashes a second of so many threads at once, as a node would run them.
+/// Hashes a second of so many threads at once, as a node would run them. Of their processor time: what else runs just now
+/// says nothing of the machine.
 fn together(tuning: &Tuning, threads: u32) -> u64 {
     let clusters = (0..threads).map(|thread| tuning.cluster(thread));
-    let (hashes, took) = mine(clusters.map(|cluster| (cluster.kernel, &*cluster.cores)).collect(), TOGETHER);
-    per_second(hashes, took)
+    mine(clusters.map(|cluster| (cluster.kernel, &*cluster.cores)).collect(), TOGETHER).rate
 }
 
-/// Mines for about `time` with a thread for each kernel, kept on its cores; hashes and the time that it really took.
-pub(super) fn mine(threads: Vec<(Kernel, &[usize])>, time: Duration) -> (u64, Duration) {
+/// What some threads did.
+pub(super) struct Mined {
+    pub(super) hashes: u64,
+    /// By the clock.
+    pub(super) took: Duration,
+    /// Hashes for each second of processor time, of all threads together.
+    rate: u64,
+}
+
+/// Mines for about `time` with a thread for each kernel, kept on its cores.
+pub(super) fn mine(threads: Vec<(Kernel, &[usize])>, time: Duration) -> Mined {
     let (stop, started) = (AtomicBool::new(false), Instant::now());
     let stop = &stop;
     let one = |share: u8, kernel: Kernel, cores: &[usize]| {
         pin(cores);
         let mut search = Search::new(kernel, [5; 32], 60, share);
-        let mut hashes = 0;
+        let (mut hashes, before) = (0, super::processor_time_ns());
         while !stop.load(Ordering::Relaxed) {
             black_box(search.step());
             hashes += kernel.lanes() as u64;
         }
-        hashes
+        (hashes, Duration::from_nanos(super::processor_time_ns() - before))
     };
-    let hashes = std::thread::scope(|scope| {
+    let one = &one;
+    let done = std::thread::scope(|scope| {
         // More threads than shares do the same work twice, which costs the same time.
-        let shares = (0..=u8::MAX).cycle();
-        let threads = shares
+        let threads = (0..=u8::MAX)
+            .cycle()
             .zip(threads)
             .map(|(share, (kernel, cores))| scope.spawn(move || one(share, kernel, cores)));
         let threads = threads.collect::<Vec<_>>();
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
-        threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+        threads.into_iter().map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
     });
-    (hashes, started.elapsed())
+    Mined {
+        hashes: done.iter().map(|(hashes, _)| hashes).sum(),
+        took: started.elapsed(),
+        rate: done.iter().map(|(hashes, busy)| per_second(*hashes, *busy)).sum(),
+    }
 }
 
 /// Hashes a second.

@@ -21,6 +21,9 @@ const MARGIN: i32 = 10_000;
 /// This close to the limit, nothing is mined at all.
 const STOP_MARGIN: i32 = 3_000;
 
+/// This far from it, a first thread comes back: a board that is warm while it does nothing would never mine again.
+const BACK_MARGIN: i32 = 15_000;
+
 /// A change takes that long to be felt.
 const SETTLES: Duration = Duration::from_secs(5);
 
@@ -83,7 +86,7 @@ impl Governor {
             if now.saturating_sub(self.changed) >= SETTLES && self.allowed > 1 {
                 self.set(now, self.allowed - 1);
             }
-        } else if below >= 2 * MARGIN
+        } else if below >= if self.allowed == 0 { BACK_MARGIN } else { 2 * MARGIN }
             && now.saturating_sub(self.changed) >= self.retry
             && self.allowed < self.most
         {

@@ -100,9 +100,16 @@ impl Tuning {
         let alone = |threads: u32| (0..threads).map(|thread| self.cluster(thread).rate).sum::<u64>();
         // Below 10^12 for each of at most 2^10 threads.
         u64::try_from(
-            u128::from(self.burst) * u128::from(alone(threads)) / u128::from(alone(self.threads).max(1)),
+            u128::from(self.burst.max(self.sustained)) * u128::from(alone(threads))
+                / u128::from(alone(self.threads).max(1)),
         )
         .unwrap_or(u64::MAX)
+    }
+
+    /// Blocks from which on verifying them together costs less than one by one.
+    pub fn crossover(&self) -> usize {
+        let blocks = self.batches.iter().map(|cost| cost.ns.div_ceil(self.single_ns)).min();
+        blocks.map_or(usize::MAX, |blocks| usize::try_from(blocks).unwrap_or(usize::MAX))
     }
 
     /// Blocks that can be verified together within `ns` nanoseconds, one at least.
@@ -200,6 +207,7 @@ mod tests {
         assert_eq!(tuning.batch_within(1_000_000), 640);
         assert_eq!(tuning.batch_within(50_000), 5);
         assert_eq!(tuning.batch_within(1), 1);
+        assert_eq!(tuning.crossover(), 10);
     }
 
     #[test]

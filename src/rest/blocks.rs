@@ -67,6 +67,7 @@ fn parse(form: Form, body: &[u8]) -> Result<Draft, ApiError> {
 
 /// Completes a draft (parents, nonce) where the client left that to the node, checks and submits it.
 async fn attach(api: &Api, caller: &Caller, draft: Draft) -> Result<BlockId, ApiError> {
+    let own_parents = draft.parents.is_empty();
     let block = tokio::select! {
         block = remote_pow::complete(api, caller.client, draft) => block?,
         () = caller.gone() => return Err(ApiError::unavailable("the client went away")),
@@ -94,6 +95,10 @@ async fn attach(api: &Api, caller: &Caller, draft: Draft) -> Result<BlockId, Api
         Verdict::NoRoom => Err(ApiError::unavailable(
             "no room for new blocks: the disk is full, or too many wait for the next milestone",
         )),
+        // The client has no part in that.
+        Verdict::Rejected(_) if own_parents => {
+            Err(ApiError::unavailable("the tips became too old while a nonce was looked for"))
+        }
         Verdict::Rejected(unfit) => Err(unfit.into()),
     }
 }

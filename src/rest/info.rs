@@ -35,7 +35,7 @@ pub(super) async fn routes() -> Json<Routes> {
 }
 
 /// Tips handed out at once, as HORNET does.
-const TIPS_PER_SELECTION: usize = 4;
+pub(super) const TIPS_PER_SELECTION: usize = 4;
 
 #[derive(Serialize)]
 pub(super) struct Tips {

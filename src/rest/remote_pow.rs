@@ -30,7 +30,7 @@ pub(super) async fn complete(api: &Api, client: Client, draft: Draft) -> Result<
     // Parents are chosen when it is the client's turn: those of now may be too deep by then.
     let parents = if own_parents { vec![BlockId::ZERO] } else { draft.parents.clone() };
     let block = Draft { parents, ..draft }.into_block().map_err(|error| invalid(&error))?;
-    if !needs_nonce(api, &block) {
+    if !needs_nonce(api, &block, own_parents) {
         return if own_parents { with_tips(api, block).await } else { Ok(block) };
     }
     let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
@@ -40,21 +40,33 @@ pub(super) async fn complete(api: &Api, client: Client, draft: Draft) -> Result<
         if !own_parents {
             check_parents(api, &block).await?;
         }
-        let turn = turn(api, miner, client, &block).await?;
+        let turn = turn(api, miner, client, &block, own_parents).await?;
         mine(api, &turn, block, own_parents).await
     };
-    let late = |_| Err(ApiError::unavailable("no nonce found in time"));
+    let late = |_| Err(not_available("no nonce was found in time"));
     tokio::time::timeout(MINING_TIMEOUT, mined).await.unwrap_or_else(late)
+}
+
+/// iota-sdk looks for these words, and then mines itself.
+fn not_available(why: &str) -> ApiError {
+    ApiError::unavailable(format!(
+        "proof of work is not available on this node: {why}; find a nonce yourself (local proof of work)"
+    ))
 }
 
 fn invalid(error: &dyn std::fmt::Display) -> ApiError {
     ApiError::bad_request(format!("invalid block: {error}"))
 }
 
-/// Whether somebody has to look for the block's nonce.
-fn needs_nonce(api: &Api, block: &Block) -> bool {
+/// Whether somebody has to look for the block's nonce. Of a block whose parents are still to be chosen, nobody knows
+/// whether it has enough zeros by chance.
+fn needs_nonce(api: &Api, block: &Block, own_parents: bool) -> bool {
     let minimum = api.node.facts.network.params.min_pow_score;
-    block.nonce == 0 && block.milestone().is_none() && !pow::is_sufficient(&block.pack(), minimum)
+    let is_sufficient = || match own_parents {
+        true => minimum == 0,
+        false => pow::is_sufficient(&block.pack(), minimum),
+    };
+    block.nonce == 0 && block.milestone().is_none() && !is_sufficient()
 }
 
 fn check_form(api: &Api, block: &Block) -> Result<(), ApiError> {
@@ -74,15 +86,22 @@ async fn with_tips(api: &Api, block: Block) -> Result<Block, ApiError> {
 }
 
 /// The client's turn to have a nonce looked for.
-async fn turn(api: &Api, miner: &Miner, client: Client, block: &Block) -> Result<Turn, ApiError> {
-    let zeros = pow::required_zeros(block.pack().len(), api.node.facts.network.params.min_pow_score);
+async fn turn(
+    api: &Api,
+    miner: &Miner,
+    client: Client,
+    block: &Block,
+    own_parents: bool,
+) -> Result<Turn, ApiError> {
+    if miner.threads() == 0 {
+        return Err(not_available("it is too hot"));
+    }
+    let to_come = if own_parents { 32 * (info::TIPS_PER_SELECTION - 1) } else { 0 };
+    let minimum = api.node.facts.network.params.min_pow_score;
+    let zeros = pow::required_zeros(block.pack().len() + to_come, minimum);
     // By the best of times, as a judgement by the worst would stay: who is refused makes nothing faster.
-    if miner.expected(zeros) > 3 * MINING_TIMEOUT {
-        // iota-sdk looks for these words, too, and then mines itself.
-        return Err(ApiError::unavailable(
-            "proof of work is not available on this node: it would take too long here for a network with this minimum; \
-             find a nonce yourself (local proof of work)",
-        ));
+    if miner.expected(zeros) > MINING_TIMEOUT {
+        return Err(not_available("it would take too long here for a network with this minimum"));
     }
     Ok(miner.turn(client).await?)
 }

@@ -126,8 +126,11 @@ fn works() -> Vec<(String, Work)> {
     let mut works: Vec<(String, Work)> = Vec::new();
     for kernel in Kernel::detect() {
         let batches = (1 << 16) / kernel.lanes() as u64;
+        // Long enough that starting the threads takes no part.
+        let batches = |threads: u8| if threads > 1 { 8 * batches } else { batches };
         let threads: &[u8] = if kernel.name().starts_with("avx2") { &[1, 2] } else { &[1] };
         for threads in threads.iter().copied() {
+            let batches = batches(threads);
             let work = move || mine(kernel, batches, threads);
             works.push((format!("mine/{}/{threads}", kernel.name()), Box::new(work)));
         }

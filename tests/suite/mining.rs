@@ -141,9 +141,13 @@ fn a_board_at_its_limit_rests_until_it_is_cool() {
         assert_eq!(judge(second, 76), 0, "throttled, second {second}");
     }
     for second in 600..1_200 {
-        assert_eq!(judge(second, 65), 0, "still hot, second {second}");
+        assert_eq!(judge(second, 66), 0, "still hot, second {second}");
     }
-    assert_eq!((1_200..3_000).map(|second| judge(second, 50)).max(), Some(4));
+    for second in 1_200..2_400 {
+        assert!(judge(second, 61) <= 1, "one thread is enough where the board is warm, second {second}");
+    }
+    assert_eq!(judge(2_400, 61), 1);
+    assert_eq!((2_401..3_000).map(|second| judge(second, 50)).max(), Some(4));
 }
 
 /// A cool board that does other work is slow, and that is no reason to mine less.
