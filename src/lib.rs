@@ -6,10 +6,10 @@
 //!
 //! | layer | modules | what |
 //! | --- | --- | --- |
-//! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] | words: bytes and text to values |
+//! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] [`token`] | words: bytes and text to values |
 //! | L1 | [`tangle`] [`ledger`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
 //! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
-//! | L3 | [`store`] [`handle`] [`mining`] [`files`] [`logging`] | what survives, and what ports may hold |
+//! | L3 | [`store`] [`handle`] [`mining`] [`files`] [`identity`] [`logging`] | what survives, and what ports may hold |
 //! | L4 | [`rest`] [`coordinator`] [`rescue`] [`timekeeper`] [`confine`] [`firmware`] [`hardware`] | ports and hands |
 //! | L5 | [`node`] [`init`] [`tools`] | the node, PID 1, tools without a node |
 //! | top | [`cli`] | command line |
@@ -38,6 +38,7 @@ pub mod files;
 pub mod firmware;
 pub mod handle;
 pub mod hardware;
+pub mod identity;
 pub mod init;
 pub mod ledger;
 pub mod logging;
@@ -52,4 +53,5 @@ pub mod sntp;
 pub mod store;
 pub mod tangle;
 pub mod timekeeper;
+pub mod token;
 pub mod tools;

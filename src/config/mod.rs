@@ -14,6 +14,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::address::Address;
 use crate::protocol::params::ProtocolParameters;
 
 /// A mistake in a configuration file, worded for the person who wrote it.
@@ -65,6 +66,8 @@ pub struct Network {
     pub milestone_keys: Vec<MilestoneKey>,
     /// Signatures a milestone needs.
     pub milestone_threshold: usize,
+    /// Who owns all base tokens of a network that this node founds; a key made then, where nobody is named.
+    pub genesis_address: Option<Address>,
     /// How amounts are shown.
     pub base_token: BaseToken,
 }
@@ -139,6 +142,8 @@ pub struct Config {
     pub rest_bind: SocketAddr,
     /// Whether a board's firewall lets everybody reach the REST API, not only private addresses.
     pub rest_public: bool,
+    /// What the subject of access tokens has to be.
+    pub rest_jwt_salt: String,
     /// Remote proof of work.
     pub pow: Pow,
     /// Milestone issuing.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{BaseToken, Clock, Config, Coordinator, Error, MilestoneKey, Network, Pow, Storage};
+use crate::protocol::address::Address;
 use crate::protocol::params::{ProtocolParameters, RentStructure};
 use crate::protocol::{PROTOCOL_VERSION, hex};
 
@@ -38,6 +39,8 @@ struct RawNetwork {
     v_byte_factor_key: u8,
     /// A string, as TOML numbers end at 2^63.
     token_supply: Spanned<String>,
+    /// Who owns all base tokens of a network that this node founds.
+    genesis_address: Option<Spanned<String>>,
     milestone_keys: Spanned<Vec<RawMilestoneKey>>,
     milestone_threshold: Spanned<usize>,
 }
@@ -70,6 +73,7 @@ struct RawClock {
 struct RawRest {
     bind: Spanned<String>,
     public: bool,
+    jwt_salt: String,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +120,7 @@ impl Default for RawNetwork {
             v_byte_factor_data: 1,
             v_byte_factor_key: 10,
             token_supply: unplaced("2779530283277761".to_owned()),
+            genesis_address: None,
             milestone_keys: unplaced(Vec::new()),
             milestone_threshold: unplaced(1),
         }
@@ -143,7 +148,11 @@ impl Default for RawClock {
 
 impl Default for RawRest {
     fn default() -> Self {
-        Self { bind: unplaced("[::]:14265".to_owned()), public: false }
+        Self {
+            bind: unplaced("[::]:14265".to_owned()),
+            public: false,
+            jwt_salt: crate::token::SALT.to_owned(),
+        }
     }
 }
 
@@ -229,6 +238,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
         host_name: host_name(&checker, &raw.system.host_name)?,
         rest_bind,
         rest_public: raw.rest.public,
+        rest_jwt_salt: raw.rest.jwt_salt.clone(),
         pow: Pow { enabled: raw.pow.enabled, workers: workers(&checker, &raw)? },
         coordinator,
         storage: Storage {
@@ -386,8 +396,19 @@ fn network(checker: &Checker<'_>, raw: &RawConfig) -> Result<Network, Error> {
         },
         milestone_keys,
         milestone_threshold: *threshold.get_ref(),
+        genesis_address: genesis_address(checker, network)?,
         base_token: token.clone(),
     })
+}
+
+fn genesis_address(checker: &Checker<'_>, network: &RawNetwork) -> Result<Option<Address>, Error> {
+    let Some(text) = &network.genesis_address else { return Ok(None) };
+    let hrp = network.bech32_hrp.get_ref();
+    let parsed = Address::from_bech32(hrp, text.get_ref()).map_err(|_| {
+        let fix = format!("write a bech32 address that begins with {hrp}1, or leave the key out");
+        checker.error("network.genesis_address", text, format!("{:?} is no address", text.get_ref()), &fix)
+    });
+    parsed.map(Some)
 }
 
 fn milestone_keys(checker: &Checker<'_>, network: &RawNetwork) -> Result<Vec<MilestoneKey>, Error> {

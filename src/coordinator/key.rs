@@ -27,9 +27,12 @@ impl std::fmt::Debug for Key {
 
 impl Key {
     pub(super) fn load(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(FILE);
+        Self::read(&folder.join(FILE))
+    }
+
+    fn read(path: &Path) -> Result<Self, Error> {
         let wrong = |problem: String| Error::File { path: path.display().to_string(), problem };
-        let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let seed = hex::decode_array::<32>("key", text.trim())
             .map_err(|_| wrong("must hold 0x and 64 hex digits; restore it from a backup".into()))?;
         Ok(Self::from_seed(seed))
@@ -67,4 +70,26 @@ pub fn public_key(folder: &Path) -> Result<[u8; 32], Error> {
         tracing::info!("coordinator key made");
     }
     Ok(Key::load(folder)?.public)
+}
+
+/// File of the key that owns a new network's base tokens.
+const GENESIS_FILE: &str = "genesis.key";
+
+/// Public key of who owns all base tokens of a network that is founded here; made where there is none.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn genesis_key(folder: &Path) -> Result<[u8; 32], Error> {
+    let path = folder.join(GENESIS_FILE);
+    if !path.exists() {
+        let wrong = |error: std::io::Error| Error::File {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        };
+        std::fs::create_dir_all(folder).map_err(wrong)?;
+        let seed: [u8; 32] = rand::random();
+        files::write_atomic(&path, format!("{}\n", hex::encode(&seed)).as_bytes(), 0o600).map_err(wrong)?;
+        tracing::info!(file = GENESIS_FILE, "key of the new network's base tokens made");
+    }
+    Ok(Key::read(&path)?.public)
 }

@@ -22,6 +22,7 @@ use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
 use crate::handle::{Facts, NodeHandle, REQUESTS};
 use crate::hardware::heat::Sensors;
+use crate::identity::Identity;
 use crate::ledger::authority::{Authority, KeyRange};
 use crate::mining::Miner;
 use crate::mining::calibration::{self, Findings};
@@ -34,6 +35,7 @@ use crate::protocol::id::MilestoneIndex;
 use crate::rest;
 use crate::snapshot::genesis;
 use crate::store::{Limits, Store};
+use crate::token::Tokens;
 use engine_thread::{EngineThread, Memory};
 
 /// Blocking threads: reads of the store and checks of blocks.
@@ -146,6 +148,8 @@ async fn serve(
     work: Work,
 ) -> anyhow::Result<()> {
     let identity = data.join("identity");
+    let own = Identity::load_or_create(&identity)?;
+    let tokens = Tokens::new(own.token_secret(), own.peer_id(), config.rest_jwt_salt.clone());
     let own_key = match config.coordinator.enabled {
         true => Some(coordinator::public_key(&identity)?),
         false => None,
@@ -175,8 +179,12 @@ async fn serve(
     let findings = work.findings;
     let mut store = Store::open(&data.join("store"), &params.network_name, limits)?;
     if store.is_empty()? {
-        let nobody = Address::Ed25519([0; 32]);
-        let outputs = genesis::outputs(params.token_supply, nobody, &[]).unwrap_or_default();
+        let owner = genesis_owner(config, &identity)?;
+        tracing::info!(
+            owner = owner.to_bech32(&params.bech32_hrp),
+            "a new network: all base tokens go there"
+        );
+        let outputs = genesis::outputs(params.token_supply, owner, &[]).unwrap_or_default();
         outputs.iter().try_for_each(|output| store.import(output))?;
         store.found(&genesis::base(params.clone()))?;
     }
@@ -223,7 +231,7 @@ async fn serve(
         rest = %listener.local_addr()?,
         "node started"
     );
-    run_ports(config, &identity, (listener, probe), node, (judge, miner, findings), engine_done).await
+    run_ports(config, &identity, (listener, probe), node, (judge, miner, findings), tokens, engine_done).await
 }
 
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
@@ -233,11 +241,12 @@ async fn run_ports(
     (listener, probe): (TcpListener, Option<TcpListener>),
     node: NodeHandle,
     (judge, miner, findings): (Judge, Option<Miner>, Findings),
+    tokens: Tokens,
     mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let learning = miner.clone().map(|miner| tokio::spawn(learn(findings, miner, stopping.clone())));
-    let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), miner, judge, stopping));
+    let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), miner, judge, tokens, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
             let interval = Duration::from_secs(u64::from(config.coordinator.interval_s.get()));
@@ -322,6 +331,20 @@ fn network(config: &Config, own_key: Option<[u8; 32]>) -> Network {
         params: config.network.params.clone(),
         authority: Authority { keys, threshold: config.network.milestone_threshold },
     }
+}
+
+/// Who owns all base tokens of a new network.
+fn genesis_owner(config: &Config, identity: &Path) -> anyhow::Result<Address> {
+    if let Some(owner) = config.network.genesis_address {
+        return Ok(owner);
+    }
+    let is_founder = config.coordinator.enabled && config.network.milestone_keys.is_empty();
+    anyhow::ensure!(
+        is_founder,
+        "network.genesis_address: a node that joins a network must know who got its base tokens; its founder's log names \
+         the address"
+    );
+    Ok(Address::of_key(&coordinator::genesis_key(identity)?))
 }
 
 /// Parses stored bytes again: they passed the checks when they came in.

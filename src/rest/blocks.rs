@@ -15,6 +15,7 @@ use super::media::{self, Form};
 use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, path_id, read, remote_pow, require_synced};
 use crate::engine::checked::{self, Work};
 use crate::engine::{Unfit, Verdict};
+use crate::ledger::Inclusion;
 use crate::mining::verifier::Overrun;
 use crate::protocol::block::{Block, Draft};
 use crate::protocol::id::BlockId;
@@ -121,10 +122,13 @@ pub(super) async fn block(
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = BlockId(path_id("blockId", &id)?);
+    by_id(&api, BlockId(path_id("blockId", &id)?), &headers).await
+}
+
+pub(super) async fn by_id(api: &Api, id: BlockId, headers: &HeaderMap) -> Result<Response, ApiError> {
     let bytes = read(&api.node, move |reader| reader.block(&id)).await?.ok_or_else(|| not_found(id))?;
     let block = Block::parse(&bytes).map_err(|error| ApiError::not_found(format!("block {id}: {error}")))?;
-    Ok(media::answer(media::wanted(&headers), bytes, || BlockJson::from_block(&block)))
+    Ok(media::answer(media::wanted(headers), bytes, || BlockJson::from_block(&block)))
 }
 
 fn not_found(id: BlockId) -> ApiError {
@@ -145,6 +149,8 @@ pub(super) struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     ledger_inclusion_state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    conflict_reason: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     should_promote: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     should_reattach: Option<bool>,
@@ -157,7 +163,10 @@ pub(super) async fn metadata(
     State(api): State<Arc<Api>>,
     Segment(id): Segment,
 ) -> Result<Json<Metadata>, ApiError> {
-    let id = BlockId(path_id("blockId", &id)?);
+    metadata_of(&api, BlockId(path_id("blockId", &id)?)).await
+}
+
+pub(super) async fn metadata_of(api: &Api, id: BlockId) -> Result<Json<Metadata>, ApiError> {
     require_synced(&api.node)?;
     // The engine first: a block that it no longer counts as unreferenced is in the store by then.
     let outlook = api.node.outlook(id).await?;
@@ -187,7 +196,15 @@ pub(super) async fn metadata(
         is_solid: solid,
         referenced_by_milestone_index: reference.map(|reference| reference.milestone.0),
         milestone_index,
-        ledger_inclusion_state: reference.map(|_| "noTransaction"),
+        ledger_inclusion_state: reference.map(|reference| match reference.inclusion {
+            Inclusion::NoTransaction => "noTransaction",
+            Inclusion::Included => "included",
+            Inclusion::Conflicting(_) => "conflicting",
+        }),
+        conflict_reason: reference.and_then(|reference| match reference.inclusion {
+            Inclusion::Conflicting(conflict) => Some(conflict.code()),
+            Inclusion::NoTransaction | Inclusion::Included => None,
+        }),
         should_promote: (open && solid)
             .then(|| outlook.as_ref().is_some_and(|outlook| outlook.should_promote)),
         should_reattach: (open && solid)

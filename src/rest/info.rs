@@ -21,7 +21,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> StatusCode {
     if api.node.is_healthy(unix_seconds()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-fn unix_seconds() -> u64 {
+pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -34,12 +34,17 @@ pub(super) async fn by_index(
     Segment(index): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let index = index.parse().map(MilestoneIndex).map_err(|_| {
-        ApiError::bad_request(format!("milestone index: {index:?} is no number from 0 to 4294967295"))
-    })?;
+    let index = parse_index(&index)?;
     let found = read(&api.node, move |reader| reader.milestone(index)).await?;
     let milestone = found.ok_or_else(|| ApiError::not_found(format!("milestone index {index} not found")))?;
     Ok(answer(&headers, milestone))
+}
+
+/// A milestone's index in a path.
+pub(super) fn parse_index(text: &str) -> Result<MilestoneIndex, ApiError> {
+    text.parse().map(MilestoneIndex).map_err(|_| {
+        ApiError::bad_request(format!("milestone index: {text:?} is no number from 0 to 4294967295"))
+    })
 }
 
 fn answer(headers: &HeaderMap, stored: StoredMilestone) -> Response {

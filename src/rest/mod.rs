@@ -3,12 +3,15 @@
 //! Everything from a client is bounded: connections, time for a request's head, size of a body; reads of
 //! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
 
+mod auth;
 mod blocks;
 mod caller;
 mod error;
 mod info;
+mod ledger;
 mod media;
 mod milestones;
+mod outputs;
 mod remote_pow;
 
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use axum::middleware;
 use axum::routing::{get, post};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -32,6 +36,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::handle::NodeHandle;
 use crate::mining::Miner;
 use crate::mining::verifier::Judge;
+use crate::token::Tokens;
 use caller::Caller;
 use error::ApiError;
 
@@ -57,6 +62,7 @@ struct Api {
     /// `None` when clients must do their own proof of work.
     miner: Option<Miner>,
     judge: Judge,
+    tokens: Tokens,
     stop: watch::Receiver<bool>,
 }
 
@@ -80,17 +86,29 @@ fn router(api: Api) -> Router {
         .route("/blocks", post(blocks::submit))
         .route("/blocks/{id}", get(blocks::block))
         .route("/blocks/{id}/metadata", get(blocks::metadata))
+        .route("/transactions/{id}/included-block", get(outputs::included_block))
+        .route("/transactions/{id}/included-block/metadata", get(outputs::included_block_metadata))
+        .route("/outputs/{id}", get(outputs::output))
+        .route("/outputs/{id}/metadata", get(outputs::metadata))
         .route("/milestones/{id}", get(milestones::by_id))
-        .route("/milestones/by-index/{index}", get(milestones::by_index));
+        .route("/milestones/{id}/utxo-changes", get(ledger::changes_by_id))
+        .route("/milestones/by-index/{index}", get(milestones::by_index))
+        .route("/milestones/by-index/{index}/utxo-changes", get(ledger::changes_by_index))
+        .route("/treasury", get(ledger::treasury))
+        .route("/receipts", get(ledger::receipts))
+        .route("/receipts/{index}", get(ledger::receipts_migrated_at))
+        .route("/whiteflag", post(ledger::white_flag));
     let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
+    let api = Arc::new(api);
     Router::new()
         .route("/health", get(info::health))
         .route("/api/routes", get(info::routes))
         .nest("/api/core/v2", core)
         .fallback(async || ApiError::not_found("no such route"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(middleware::from_fn_with_state(api.clone(), auth::check))
         .layer(cors)
-        .with_state(Arc::new(api))
+        .with_state(api)
 }
 
 /// Where the board's PID 1 asks whether the API answers, on the loopback interface.
@@ -106,9 +124,10 @@ pub async fn serve_all(
     node: NodeHandle,
     miner: Option<Miner>,
     judge: Judge,
+    tokens: Tokens,
     stop: watch::Receiver<bool>,
 ) {
-    let api = Api { node, miner, judge, stop };
+    let api = Api { node, miner, judge, tokens, stop };
     let clients = serve(listener, MAX_CONNECTIONS, api.clone());
     match probe {
         Some(probe) => {

@@ -25,7 +25,7 @@ pub(super) async fn complete(api: &Api, client: Client, draft: Draft) -> Result<
         return Err(ApiError::bad_request("invalid block: a nonce without parents"));
     }
     if own_parents && api.miner.is_none() {
-        return Err(no_remote_pow("parents"));
+        return Err(ApiError::bad_request(no_remote_pow("parents")));
     }
     // Parents are chosen when it is the client's turn: those of now may be too deep by then.
     let parents = if own_parents { vec![BlockId::ZERO] } else { draft.parents.clone() };
@@ -33,7 +33,7 @@ pub(super) async fn complete(api: &Api, client: Client, draft: Draft) -> Result<
     if !needs_nonce(api, &block, own_parents) {
         return if own_parents { with_tips(api, block).await } else { Ok(block) };
     }
-    let Some(miner) = &api.miner else { return Err(no_remote_pow("nonce")) };
+    let Some(miner) = &api.miner else { return Err(ApiError::unavailable(no_remote_pow("nonce"))) };
     let mined = async {
         // What would be refused anyway is not mined first.
         check_form(api, &block)?;
@@ -137,9 +137,9 @@ impl From<Busy> for ApiError {
 }
 
 /// iota-sdk looks for the words "proof of work is not enabled" and then mines itself.
-fn no_remote_pow(missing: &str) -> ApiError {
-    ApiError::bad_request(format!(
+fn no_remote_pow(missing: &str) -> String {
+    format!(
         "invalid block: {missing} missing, and proof of work is not enabled on this node: choose tips and \
          find a nonce yourself (local proof of work), or ask the operator to set pow.enabled"
-    ))
+    )
 }

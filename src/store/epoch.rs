@@ -279,6 +279,16 @@ impl Handles {
         both.map(Some).ok_or_else(|| self.damaged("treasury"))
     }
 
+    /// Milestones of this epoch that changed the treasury, ascending.
+    pub(super) fn treasury_milestones(&self) -> Result<Vec<MilestoneIndex>, Error> {
+        let keys = self.treasury.iter().map(|entry| {
+            let (key, _) = entry.map_err(self.io("reading"))?;
+            Ok(key.as_ref().try_into().map(u32::from_be_bytes).map(MilestoneIndex).ok())
+        });
+        // The filler is the only key that is no index.
+        Ok(keys.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
+    }
+
     /// An output that a milestone of this epoch spent, and that milestone.
     pub(super) fn spent(&self, id: &OutputId) -> Result<Option<(Spent, MilestoneIndex)>, Error> {
         let Some(key) = self.spent.get(id.pack()).map_err(self.io("reading"))? else { return Ok(None) };

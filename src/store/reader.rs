@@ -70,6 +70,18 @@ impl Reader {
         })
     }
 
+    /// Milestones that are not pruned and brought a receipt, ascending.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn receipt_milestones(&self) -> Result<Vec<MilestoneIndex>, Error> {
+        let mut found = Vec::new();
+        for epoch in self.epochs.all() {
+            found.extend(epoch.read(|epoch| epoch.treasury_milestones().map(Some))?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
     /// All unspent outputs in order of their ids. What is confirmed meanwhile may or may not be among them.
     pub fn all_unspent(&self) -> impl Iterator<Item = Result<Booked, Error>> + '_ {
         self.ledger.all_unspent()

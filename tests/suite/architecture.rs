@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer of each top-level module. A module uses lower layers, its own folder, and nothing else.
-const LAYERS: [(&str, u32); 31] = [
+const LAYERS: [(&str, u32); 33] = [
     // L0: words, pure
     ("board", 0),
     ("config", 0),
     ("fault", 0),
     ("pow", 0),
     ("protocol", 0),
+    ("token", 0),
     // L1: rules, pure
     ("boot", 1),
     ("dhcp", 1),
@@ -24,6 +25,7 @@ const LAYERS: [(&str, u32); 31] = [
     // L3: store and what ports hold
     ("files", 3),
     ("handle", 3),
+    ("identity", 3),
     ("logging", 3),
     ("mining", 3),
     ("store", 3),
@@ -47,13 +49,15 @@ const LAYERS: [(&str, u32); 31] = [
 ];
 
 /// Modules of one layer that may use another of the same layer.
-const NEIGHBOURS: [(&str, &str); 10] = [
+const NEIGHBOURS: [(&str, &str); 12] = [
     ("config", "protocol"),
     ("config", "pow"),
+    ("config", "token"),
     ("pow", "protocol"),
     ("board", "protocol"),
     ("board", "pow"),
     ("handle", "store"),
+    ("identity", "files"),
     ("mining", "files"),
     ("snapshot", "ledger"),
     ("init", "attack"),

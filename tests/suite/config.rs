@@ -33,7 +33,10 @@ fn a_member_names_the_keys_of_its_network() {
 fn mistakes_are_told_with_line_key_and_fix() {
     for (text, expected) in [
         ("[rest]\nbind = \"x\"", "line 2: rest.bind: \"x\" is no address; write IP:PORT"),
-        ("[rest]\nport = 1", "line 2: rest.port: unknown field `port`; expected `bind` or `public`"),
+        (
+            "[rest]\nport = 1",
+            "line 2: rest.port: unknown field `port`; expected one of `bind`, `public`, `jwt_salt`",
+        ),
         ("[system]\nhost_name = \"my box\"", "line 2: system.host_name: \"my box\" is no host name; write 1"),
         ("[clock]\nntp = [\"a.ntp.org\"]", "line 2: clock.ntp: \"a.ntp.org\" is no IP address; write"),
         ("[pow]\nenabled = \"yes\"", "line 2: pow.enabled: invalid type: string \"yes\"; expected a boolean"),

@@ -15,5 +15,6 @@ mod pow;
 mod readme;
 mod rest;
 mod store;
+mod value;
 mod vectors;
 mod words;

@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use osmia::pow;
+use osmia::protocol::block::{Block, Parents, Payload};
+use osmia::protocol::id::BlockId;
 use serde_json::Value;
 
 use crate::http::{self, Answer};
@@ -75,6 +78,24 @@ impl Node {
     pub(crate) fn post(&self, content_type: &str, body: &[u8]) -> Answer {
         let header = format!("Content-Type: {content_type}");
         http::request(self.api, "POST", "/api/core/v2/blocks", &[&header], body).unwrap()
+    }
+
+    pub(crate) fn tips(&self) -> Vec<BlockId> {
+        let tips = self.json("/api/core/v2/tips");
+        let tips = tips["tips"].as_array().unwrap();
+        tips.iter().map(|id| BlockId::from_hex(id.as_str().unwrap()).unwrap()).collect()
+    }
+
+    /// A block on the node's tips, with enough proof of work for a minimum of 100.
+    pub(crate) fn mined(&self, payload: Payload) -> Vec<u8> {
+        let parents = Parents::from_unsorted(self.tips()).unwrap();
+        let mut block = Block { protocol_version: 2, parents, payload: Some(payload), nonce: 0 };
+        let bytes = block.pack();
+        let digest = osmia::protocol::blake2b_256(&bytes[..bytes.len() - 8]);
+        let zeros = pow::required_zeros(bytes.len(), 100);
+        let mut search = pow::miner::Search::new(pow::kernel::Kernel::detect()[0], digest, zeros, 1);
+        block.nonce = std::iter::repeat_with(|| search.step()).flatten().next().unwrap();
+        block.pack()
     }
 
     pub(crate) fn wait_for(&self, what: &str, happened: impl Fn(&Self) -> bool) {

@@ -18,34 +18,13 @@ const BINARY: &str = "application/vnd.iota.serializer-v1";
 const JSON: &str = "application/json";
 
 fn tips(node: &Node) -> Vec<BlockId> {
-    let tips = node.json("/api/core/v2/tips");
-    tips["tips"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| BlockId::from_hex(id.as_str().unwrap()).unwrap())
-        .collect()
+    node.tips()
 }
 
 /// A block on the node's tips with enough proof of work.
 fn mined(node: &Node, text: &str) -> Vec<u8> {
     let payload = osmia::protocol::tagged_data::TaggedData::new(b"test".to_vec(), text.into()).unwrap();
-    let mut block = Block {
-        protocol_version: 2,
-        parents: Parents::from_unsorted(tips(node)).unwrap(),
-        payload: Some(osmia::protocol::block::Payload::TaggedData(payload)),
-        nonce: 0,
-    };
-    let bytes = block.pack();
-    let digest = osmia::protocol::blake2b_256(&bytes[..bytes.len() - 8]);
-    let mut search = pow::miner::Search::new(
-        pow::kernel::Kernel::detect()[0],
-        digest,
-        pow::required_zeros(bytes.len(), 100),
-        1,
-    );
-    block.nonce = std::iter::repeat_with(|| search.step()).flatten().next().unwrap();
-    block.pack()
+    node.mined(osmia::protocol::block::Payload::TaggedData(payload))
 }
 
 fn error_of(answer: &http::Answer) -> (u16, String) {
@@ -122,7 +101,9 @@ fn every_fault_has_its_status_and_says_why() {
     node.wait_confirmed(1);
     let zero = format!("0x{}", "00".repeat(32));
     for (path, status, why) in [
-        ("/api/core/v2/nothing", 404, "no such route"),
+        ("/api/core/v2/blocks/0x12/nothing", 404, "no such route"),
+        ("/api/core/v2/nothing", 400, "missing or malformed jwt"),
+        ("/nothing", 403, "nothing here"),
         ("/api/core/v2/blocks/0x12", 404, "not found"),
         (&format!("/api/core/v2/blocks/{zero}ff"), 404, "not found"),
         ("/api/core/v2/blocks/%ff%fe", 400, "not UTF-8"),
@@ -214,12 +195,12 @@ fn without_remote_pow_a_client_is_told_to_mine_itself() {
     node.wait_confirmed(1);
     assert_eq!(node.json("/api/core/v2/info")["features"], json!([]));
     let tips = tips(&node).iter().map(BlockId::to_string).collect::<Vec<_>>();
-    for body in [
-        json!({"protocolVersion": 2, "parents": tips, "payload": {"type": 5}, "nonce": "0"}),
-        json!({"protocolVersion": 2, "payload": {"type": 5}}),
+    for (expected, body) in [
+        (503, json!({"protocolVersion": 2, "parents": tips, "payload": {"type": 5}, "nonce": "0"})),
+        (400, json!({"protocolVersion": 2, "payload": {"type": 5}})),
     ] {
         let (status, message) = error_of(&node.post(JSON, body.to_string().as_bytes()));
-        assert_eq!(status, 400);
+        assert_eq!(status, expected);
         // The words that make iota-sdk fall back to its own proof of work.
         assert!(message.contains("proof of work is not enabled"), "{message}");
     }

@@ -1,0 +1,117 @@
+//! Who this node is to other nodes, and what its tokens are signed with: one Ed25519 key, made at the first start.
+
+use std::io;
+use std::path::Path;
+
+use ed25519_zebra::SigningKey;
+use ed25519_zebra::ed25519::pkcs8::spki::der::pem::LineEnding;
+use ed25519_zebra::ed25519::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use libp2p_identity::Keypair;
+
+use crate::files;
+
+/// Name of the file in the node's folder of keys; the same form as HORNET's.
+const FILE: &str = "identity.key";
+
+/// The key. Its `Debug` form shows the peer id.
+#[derive(Clone)]
+pub struct Identity(Keypair);
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Identity").field(&self.peer_id()).finish()
+    }
+}
+
+/// The key cannot be read or made.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct Error {
+    path: String,
+    problem: String,
+}
+
+impl Identity {
+    /// Reads the key in `folder`, or makes one where there is none.
+    ///
+    /// # Errors
+    /// [`Error`]: also when the file is damaged; nobody but the owner can say what to do then.
+    pub fn load_or_create(folder: &Path) -> Result<Self, Error> {
+        match Self::load(folder) {
+            Ok(Some(identity)) => Ok(identity),
+            Ok(None) => Self::create(folder),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the key in `folder`; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn load(folder: &Path) -> Result<Option<Self>, Error> {
+        let path = folder.join(FILE);
+        let wrong = |problem: String| Error { path: path.display().to_string(), problem };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        let key = SigningKey::from_pkcs8_pem(&text).map_err(|_| {
+            wrong("is no Ed25519 key in PKCS#8 PEM; restore it from a backup, or delete it to get a new identity".into())
+        })?;
+        Ok(Some(Self::from_seed(key.into())))
+    }
+
+    /// That of a secret seed.
+    ///
+    /// # Panics
+    /// Never: every seed is a key.
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self(Keypair::ed25519_from_bytes(seed).expect("every 32 bytes are a seed"))
+    }
+
+    fn create(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE);
+        let wrong = |problem: String| Error { path: path.display().to_string(), problem };
+        std::fs::create_dir_all(folder).map_err(|error| wrong(error.to_string()))?;
+        let seed: [u8; 32] = rand::random();
+        let text =
+            SigningKey::from(seed).to_pkcs8_pem(LineEnding::LF).map_err(|error| wrong(error.to_string()))?;
+        files::write_atomic(&path, text.as_bytes(), 0o600).map_err(|error| wrong(error.to_string()))?;
+        folder.parent().map_or(Ok(()), files::sync_folder).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self::from_seed(seed))
+    }
+
+    /// As other nodes know it: base58 of the public key's multihash, `12D3Koo…`.
+    pub fn peer_id(&self) -> String {
+        self.0.public().to_peer_id().to_base58()
+    }
+
+    /// What tokens are signed with: the private key as libp2p writes it in a protocol buffer, 68 bytes (HORNET).
+    ///
+    /// # Panics
+    /// Never: every Ed25519 key has that form.
+    pub fn token_secret(&self) -> Vec<u8> {
+        self.0.to_protobuf_encoding().expect("an Ed25519 key has that form")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Identity;
+
+    #[test]
+    fn a_key_is_made_once_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Identity::load_or_create(folder.path()).unwrap();
+        assert!(made.peer_id().starts_with("12D3Koo") && made.token_secret().len() == 68);
+        assert_eq!(Identity::load_or_create(folder.path()).unwrap().peer_id(), made.peer_id());
+        let file = folder.path().join(super::FILE);
+        let text = std::fs::read_to_string(&file).unwrap();
+        // 48 bytes, as Go writes a key.
+        assert_eq!(text.lines().nth(1).map(str::len), Some(64), "{text}");
+        std::fs::write(&file, &text[..60]).unwrap();
+        let error = Identity::load_or_create(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("restore it from a backup"), "{error}");
+    }
+}
