@@ -14,6 +14,7 @@ use crate::ledger::whiteflag::{self, Mutations, Question};
 use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::params::Upcoming;
 use crate::store::Reader;
 use crate::tangle::Outlook;
 
@@ -66,6 +67,12 @@ pub enum Request {
 /// The node as it is now; a new value at each change.
 #[derive(Debug, Clone)]
 pub struct Status {
+    /// Protocol parameters in force, and milestone keys.
+    pub network: Arc<Network>,
+    /// Protocol parameters to come.
+    pub upcoming: Vec<Upcoming>,
+    /// Whether the next of them are known here.
+    pub supported: bool,
     /// Newest milestone known; index 0 before the first.
     pub latest: MilestoneStamp,
     /// Newest milestone confirmed.
@@ -109,8 +116,6 @@ pub enum Unavailable {
 /// What does not change while a node runs.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Network constants.
-    pub network: Network,
     /// How amounts are shown.
     pub base_token: BaseToken,
     /// A node without peers is unhealthy.
@@ -122,11 +127,13 @@ pub struct Facts {
 
 impl Facts {
     /// Whether clients should use a node in this state: almost synced, not halted, with peers unless it may
-    /// be alone, and the newest milestone not older than five minutes (HORNET); and the clock is trusted.
+    /// be alone, the protocol parameters to come known, and the newest milestone not older than five minutes (HORNET);
+    /// and the clock is trusted.
     pub fn is_healthy(&self, status: &Status, unix_seconds: u64) -> bool {
         let age = unix_seconds.saturating_sub(u64::from(status.latest.timestamp));
         status.almost_synced
             && status.halted.is_none()
+            && status.supported
             && (status.peers > 0 || !self.require_peers)
             && age < HEALTHY_MILESTONE_AGE_S
             && self.clock_trusted.load(Ordering::Relaxed)

@@ -155,7 +155,7 @@ impl Coordinator {
     }
 
     fn sign(&self, question: &Question, roots: &Mutations) -> Result<Block, Error> {
-        let protocol_version = self.node.facts.network.params.version;
+        let protocol_version = self.node.status_now().network.params.version;
         let essence = Essence {
             index: question.index,
             timestamp: question.timestamp,
@@ -180,7 +180,7 @@ impl Coordinator {
 
     /// Hands a milestone block to the node; it is confirmed and durable when this returns.
     async fn submit(&self, bytes: Arc<[u8]>) -> Result<(), Error> {
-        let checked = checked::check(&self.node.facts.network, bytes)
+        let checked = checked::check(&self.node.status_now().network, bytes)
             .map_err(|error| Error::Refused(error.to_string()))?;
         if checked.milestone.is_none() {
             return Err(Error::Refused(

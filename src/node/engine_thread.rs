@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::recheck;
 use crate::engine::effect::{Confirmation, Effect};
-use crate::engine::{Engine, Origin, Start, Verdict};
-use crate::handle::{Facts, Rates, Request, Status};
+use crate::engine::{Engine, Network, Origin, Start, Verdict};
+use crate::handle::{Rates, Request, Status};
+use crate::ledger::authority::Authority;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::store::{Reader, Recovered, Store};
 
@@ -39,12 +40,14 @@ pub(super) struct EngineThread {
     last_milestone: Option<Instant>,
     rates: Rates,
     memory: Memory,
+    /// Under the parameters in force.
+    network: Arc<Network>,
 }
 
 impl EngineThread {
     /// An engine at the store's newest milestone, with its unreferenced blocks replayed.
     pub(super) fn new(
-        facts: Arc<Facts>,
+        authority: Authority,
         store: Store,
         recovered: Recovered,
         memory: Memory,
@@ -52,6 +55,7 @@ impl EngineThread {
         let base = &recovered.base;
         let confirmed = recovered.confirmed.as_ref().map_or(base.target, |milestone| milestone.stamp());
         let (treasury, schedule) = (recovered.treasury, recovered.schedule);
+        let network = Arc::new(Network { params: schedule.active.clone(), authority });
         let start = Start { confirmed, treasury, schedule, ..Start::at(base) };
         let confirmed_block = recovered.confirmed.as_ref().map_or(BlockId::ZERO, |found| found.block_id);
         let mut this = Self {
@@ -65,10 +69,11 @@ impl EngineThread {
             last_milestone: None,
             rates: Rates::default(),
             memory,
+            network,
         };
         let (unreferenced, journal) = (recovered.unreferenced.len(), recovered.journal.len());
         for bytes in recovered.unreferenced.into_iter().chain(recovered.journal) {
-            if let Some(block) = recheck(&facts.network, bytes) {
+            if let Some(block) = recheck(&this.network, bytes) {
                 this.engine.submit(&this.reader, block, Origin::Replayed, 0)?;
                 // The journal holds these blocks already, and keeps them until the next commit.
                 this.perform(false)?;
@@ -186,6 +191,10 @@ impl EngineThread {
     fn commit(&mut self, confirmation: &Confirmation) -> anyhow::Result<()> {
         self.store.commit(confirmation)?;
         self.confirmed_block = confirmation.block_id;
+        if let Some(schedule) = &confirmation.schedule {
+            let authority = self.network.authority.clone();
+            self.network = Arc::new(Network { params: schedule.active.clone(), authority });
+        }
         self.pruning_index = self.store.pruning_index()?;
         let now = Instant::now();
         if let Some(before) = self.last_milestone.replace(now) {
@@ -209,7 +218,11 @@ impl EngineThread {
     }
 
     pub(super) fn status(&self) -> Arc<Status> {
+        let schedule = self.engine.schedule();
         Arc::new(Status {
+            network: self.network.clone(),
+            upcoming: schedule.pending.clone(),
+            supported: schedule.is_supported(),
             latest: self.engine.latest(),
             confirmed: self.engine.confirmed(),
             confirmed_block: self.confirmed_block,

@@ -154,14 +154,14 @@ async fn serve(
         true => Some(coordinator::public_key(&identity)?),
         false => None,
     };
+    let network = network(config, own_key);
     let facts = Arc::new(Facts {
-        network: network(config, own_key),
         base_token: config.network.base_token.clone(),
         require_peers: config.require_peers,
         clock_trusted: Arc::new(AtomicBool::new(!(supervised && config.require_clock))),
     });
     if let Some(key) = own_key
-        && !facts.network.authority.keys.iter().any(|range| range.public_key == key)
+        && !network.authority.keys.iter().any(|range| range.public_key == key)
     {
         anyhow::bail!(
             "network.milestone_keys: the key of this coordinator, {}, is not among them; add it, or set \
@@ -173,7 +173,7 @@ async fn serve(
         keep_milestones: config.storage.keep_milestones.get(),
         cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),
     };
-    let params = &facts.network.params;
+    let params = &network.params;
     let replay = u32::from(params.below_max_depth) + 5;
     let (judge, miner) = (Judge::start(&work.tuning), work.miner(config));
     let findings = work.findings;
@@ -189,6 +189,9 @@ async fn serve(
         store.found(&genesis::base(params.clone()))?;
     }
     let recovered = store.recover(replay)?;
+    if recovered.schedule.active != *params {
+        tracing::warn!("the keys network.* differ from what the network agreed on; that holds");
+    }
     if let (Some(key), Some(confirmed), true) =
         (own_key, &recovered.confirmed, config.network.milestone_keys.is_empty())
         && !confirmed.milestone.signatures().iter().any(|signature| signature.public_key == key)
@@ -212,7 +215,7 @@ async fn serve(
 
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
-    let engine = EngineThread::new(facts.clone(), store, recovered, memory)?;
+    let engine = EngineThread::new(network.authority.clone(), store, recovered, memory)?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);
     let (engine_done, progress) = engine.spawn(status, queue)?;
@@ -226,7 +229,7 @@ async fn serve(
     }
     let status = node.status_now();
     tracing::info!(
-        network = %node.facts.network.params.network_name,
+        network = %status.network.params.network_name,
         confirmed = status.confirmed.index.0,
         rest = %listener.local_addr()?,
         "node started"

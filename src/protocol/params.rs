@@ -176,3 +176,55 @@ fn text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, Error> {
     let bytes = reader.bytes(field, length)?;
     String::from_utf8(bytes.to_vec()).map_err(|_| Error::Malformed { field, expected: "UTF-8 text" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, MilestoneIndex, ProtocolParameters, RentStructure, Schedule, Upcoming};
+
+    fn params(min_pow_score: u32) -> ProtocolParameters {
+        ProtocolParameters {
+            version: 2,
+            network_name: "test".to_owned(),
+            bech32_hrp: "tst".to_owned(),
+            min_pow_score,
+            below_max_depth: 15,
+            rent: RentStructure { v_byte_cost: 100, v_byte_factor_data: 1, v_byte_factor_key: 10 },
+            token_supply: 1_000,
+        }
+    }
+
+    fn upcoming(target: u32, score: u32) -> Option<Upcoming> {
+        let params = params(score).pack();
+        Some(Upcoming { target: MilestoneIndex(target), protocol_version: 2, params })
+    }
+
+    #[test]
+    fn parameters_come_into_force_after_their_target() {
+        let mut schedule = Schedule::new(params(1), MilestoneIndex(0));
+        let mut confirm = |index, announced| {
+            let changed = schedule.confirm(MilestoneIndex(index), announced).unwrap();
+            assert_eq!(Schedule::parse(&schedule.to_bytes()), Ok(schedule.clone()));
+            (changed, schedule.active.min_pow_score, schedule.pending.len())
+        };
+        assert_eq!(confirm(5, upcoming(7, 2)), (true, 1, 1));
+        assert_eq!(confirm(6, None), (false, 1, 1));
+        assert_eq!(confirm(7, None), (true, 2, 0));
+        // Two for the same milestone: one at a time.
+        assert_eq!(confirm(8, upcoming(10, 3)), (true, 2, 1));
+        assert_eq!(confirm(9, upcoming(10, 4)), (true, 2, 2));
+        assert_eq!(confirm(10, None), (true, 3, 1));
+        assert_eq!(confirm(11, None), (true, 4, 0));
+        assert_eq!(confirm(12, None), (false, 4, 0));
+    }
+
+    #[test]
+    fn nobody_goes_on_under_parameters_that_are_not_known() {
+        let mut schedule = Schedule::new(params(1), MilestoneIndex(0));
+        let next = Upcoming { protocol_version: 3, ..upcoming(2, 2).unwrap() };
+        assert_eq!(schedule.confirm(MilestoneIndex(1), Some(next)), Ok(true));
+        assert!(!schedule.is_supported());
+        let error = schedule.confirm(MilestoneIndex(2), None).unwrap_err();
+        assert!(matches!(error, Error::UnknownKind { kind: 3, .. }), "{error}");
+        assert_eq!(schedule.active.min_pow_score, 1);
+    }
+}

@@ -12,7 +12,9 @@ use serde::Serialize;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::media::{self, Form};
-use super::{Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, path_id, read, remote_pow, require_synced};
+use super::{
+    Api, BODY_TIMEOUT, MAX_BODY_BYTES, Segment, path_id, read, remote_pow, require_supported, require_synced,
+};
 use crate::engine::checked::{self, Work};
 use crate::engine::{Unfit, Verdict};
 use crate::ledger::Inclusion;
@@ -37,6 +39,7 @@ pub(super) async fn submit(
 ) -> Result<Response, ApiError> {
     let form = media::sent(&headers)?;
     require_synced(&api.node)?;
+    require_supported(&api.node)?;
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
@@ -74,17 +77,17 @@ async fn attach(api: &Api, caller: &Caller, draft: Draft) -> Result<BlockId, Api
         () = caller.gone() => return Err(ApiError::unavailable("the client went away")),
         () = api.stopped() => return Err(ApiError::unavailable("the node is stopping")),
     };
-    let facts = api.node.facts.clone();
+    let network = api.node.status_now().network.clone();
     // Proof of work and signatures take up to a millisecond: not on the threads that serve connections.
     let judge = api.judge.clone();
     let checked = tokio::task::spawn_blocking(move || {
         let bytes: Arc<[u8]> = Arc::from(block.pack());
-        let claim = checked::claim(&facts.network, &bytes, &block);
+        let claim = checked::claim(&network, &bytes, &block);
         let work = match claim {
             Some(claim) => Work::Judged(judge.holds(claim)?),
             None => Work::Unknown,
         };
-        Ok::<_, Overrun>(checked::check_parsed(&facts.network, bytes, block, work))
+        Ok::<_, Overrun>(checked::check_parsed(&network, bytes, block, work))
     })
     .await
     .map_err(|_| ApiError::unavailable("the check was interrupted"))?

@@ -9,12 +9,14 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::{Api, require_synced};
+use super::{Api, require_supported, require_synced};
 use crate::config::BaseToken;
 use crate::handle::Status;
 use crate::protocol::PROTOCOL_VERSION;
+use crate::protocol::hex;
 use crate::protocol::id::BlockId;
 use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::params::Upcoming;
 
 /// 200 when clients should use this node, else 503; no body.
 pub(super) async fn health(State(api): State<Arc<Api>>) -> StatusCode {
@@ -54,6 +56,7 @@ pub(super) async fn tips(State(api): State<Arc<Api>>) -> Result<Json<Tips>, ApiE
 /// 503 while the node is not synced or knows no block.
 pub(super) async fn select_tips(api: &Api) -> Result<Vec<BlockId>, ApiError> {
     require_synced(&api.node)?;
+    require_supported(&api.node)?;
     let tips = api.node.tips(TIPS_PER_SELECTION).await?;
     if tips.is_empty() {
         return Err(ApiError::unavailable("there is no block to build on yet"));
@@ -70,7 +73,7 @@ pub(super) struct Info {
     status: InfoStatus,
     supported_protocol_versions: [u8; 1],
     protocol: Protocol,
-    pending_protocol_parameters: [(); 0],
+    pending_protocol_parameters: Vec<Pending>,
     base_token: BaseToken,
     metrics: Metrics,
     features: Vec<&'static str>,
@@ -119,6 +122,28 @@ struct Protocol {
     token_supply: String,
 }
 
+/// Parameters that a milestone announced.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pending {
+    #[serde(rename = "type")]
+    kind: u8,
+    target_milestone_index: u32,
+    protocol_version: u8,
+    params: String,
+}
+
+impl From<&Upcoming> for Pending {
+    fn from(next: &Upcoming) -> Self {
+        Self {
+            kind: 1,
+            target_milestone_index: next.target.0,
+            protocol_version: next.protocol_version,
+            params: hex::encode(&next.params),
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rent {
@@ -139,7 +164,7 @@ struct Metrics {
 pub(super) async fn info(State(api): State<Arc<Api>>) -> Json<Info> {
     let status = api.node.status_now();
     let facts = &api.node.facts;
-    let params = &facts.network.params;
+    let params = &status.network.params;
     Json(Info {
         name: "Osmia",
         version: env!("CARGO_PKG_VERSION"),
@@ -158,7 +183,7 @@ pub(super) async fn info(State(api): State<Arc<Api>>) -> Json<Info> {
             },
             token_supply: params.token_supply.to_string(),
         },
-        pending_protocol_parameters: [],
+        pending_protocol_parameters: status.upcoming.iter().map(Pending::from).collect(),
         base_token: facts.base_token.clone(),
         metrics: Metrics {
             blocks_per_second: status.rates.blocks_per_second,

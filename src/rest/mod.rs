@@ -200,6 +200,16 @@ fn require_synced(node: &NodeHandle) -> Result<(), ApiError> {
     Err(ApiError::unavailable("the node is not synced"))
 }
 
+/// HORNET: > 503 for tips and new blocks while parameters are announced that the node does not know
+fn require_supported(node: &NodeHandle) -> Result<(), ApiError> {
+    if node.status_now().supported {
+        return Ok(());
+    }
+    Err(ApiError::unavailable(
+        "the network changes to a protocol version that this node does not know; update it",
+    ))
+}
+
 /// Runs a read of the store where it may block.
 async fn read<T: Send + 'static>(
     node: &NodeHandle,

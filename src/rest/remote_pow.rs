@@ -61,7 +61,7 @@ fn invalid(error: &dyn std::fmt::Display) -> ApiError {
 /// Whether somebody has to look for the block's nonce. Of a block whose parents are still to be chosen, nobody knows
 /// whether it has enough zeros by chance.
 fn needs_nonce(api: &Api, block: &Block, own_parents: bool) -> bool {
-    let minimum = api.node.facts.network.params.min_pow_score;
+    let minimum = api.node.status_now().network.params.min_pow_score;
     let is_sufficient = || match own_parents {
         true => minimum == 0,
         false => pow::is_sufficient(&block.pack(), minimum),
@@ -70,7 +70,8 @@ fn needs_nonce(api: &Api, block: &Block, own_parents: bool) -> bool {
 }
 
 fn check_form(api: &Api, block: &Block) -> Result<(), ApiError> {
-    checked::check_form(&api.node.facts.network, block.pack().len(), block).map_err(|error| invalid(&error))
+    checked::check_form(&api.node.status_now().network, block.pack().len(), block)
+        .map_err(|error| invalid(&error))
 }
 
 async fn check_parents(api: &Api, block: &Block) -> Result<(), ApiError> {
@@ -97,7 +98,7 @@ async fn turn(
         return Err(not_available("it is too hot"));
     }
     let to_come = if own_parents { 32 * (info::TIPS_PER_SELECTION - 1) } else { 0 };
-    let minimum = api.node.facts.network.params.min_pow_score;
+    let minimum = api.node.status_now().network.params.min_pow_score;
     let zeros = pow::required_zeros(block.pack().len() + to_come, minimum);
     // By the best of times, as a judgement by the worst would stay: who is refused makes nothing faster.
     if miner.expected(zeros) > MINING_TIMEOUT {
@@ -109,7 +110,7 @@ async fn turn(
 /// Finds the block's nonce. Parents that the node chooses are chosen again while that takes long: what waits for a nonce
 /// must not end up on tips that nobody builds on any more.
 async fn mine(api: &Api, turn: &Turn, mut block: Block, own_parents: bool) -> Result<Block, ApiError> {
-    let minimum = api.node.facts.network.params.min_pow_score;
+    let minimum = api.node.status_now().network.params.min_pow_score;
     loop {
         if own_parents {
             block = with_tips(api, block).await?;
