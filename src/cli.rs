@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::confine::{self, Needs};
 use crate::mining::{bench, calibration};
 use crate::pow::tuning::Override;
-use crate::tools::{self, Tool};
+use crate::tools::{self, Tools};
 use crate::{hardware, node, rescue, timekeeper};
 
 #[derive(Debug, Parser)]
@@ -65,10 +65,7 @@ enum Command {
         data: PathBuf,
     },
     /// Look at files and networks without a running node
-    Tools {
-        #[command(subcommand)]
-        tool: Tool,
-    },
+    Tools(Tools),
     /// Proof of work on this machine
     Pow {
         #[command(subcommand)]
@@ -170,7 +167,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             node::run(&config, &data, &node::Board::default())
         }
         Command::Pow { command: PowCommand::Bench { ms, sustain, json } } => pow_bench(ms, sustain, json),
-        Command::Tools { tool } => tools::run(tool, &mut std::io::stdout().lock()),
+        Command::Tools(tools) => tools::run(tools, &mut std::io::stdout().lock()),
         Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }

@@ -13,6 +13,7 @@ pub mod hex;
 pub mod id;
 pub mod json;
 pub mod json_output;
+pub mod json_params;
 pub mod json_transaction;
 pub mod merkle;
 pub mod milestone;

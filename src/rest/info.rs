@@ -15,6 +15,7 @@ use crate::handle::Status;
 use crate::protocol::PROTOCOL_VERSION;
 use crate::protocol::hex;
 use crate::protocol::id::BlockId;
+use crate::protocol::json_params::ParametersJson;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::Upcoming;
 
@@ -72,7 +73,7 @@ pub(super) struct Info {
     version: &'static str,
     status: InfoStatus,
     supported_protocol_versions: [u8; 1],
-    protocol: Protocol,
+    protocol: ParametersJson,
     pending_protocol_parameters: Vec<Pending>,
     base_token: BaseToken,
     metrics: Metrics,
@@ -110,18 +111,6 @@ impl From<MilestoneStamp> for Milestone {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Protocol {
-    version: u8,
-    network_name: String,
-    bech32_hrp: String,
-    min_pow_score: u32,
-    below_max_depth: u8,
-    rent_structure: Rent,
-    token_supply: String,
-}
-
 /// Parameters that a milestone announced.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -146,14 +135,6 @@ impl From<&Upcoming> for Pending {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Rent {
-    v_byte_cost: u32,
-    v_byte_factor_data: u8,
-    v_byte_factor_key: u8,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Metrics {
     blocks_per_second: f64,
     referenced_blocks_per_second: f64,
@@ -164,25 +145,12 @@ struct Metrics {
 pub(super) async fn info(State(api): State<Arc<Api>>) -> Json<Info> {
     let status = api.node.status_now();
     let facts = &api.node.facts;
-    let params = &status.network.params;
     Json(Info {
         name: "Osmia",
         version: env!("CARGO_PKG_VERSION"),
         status: info_status(&status, api.node.is_healthy(unix_seconds())),
         supported_protocol_versions: [PROTOCOL_VERSION],
-        protocol: Protocol {
-            version: params.version,
-            network_name: params.network_name.clone(),
-            bech32_hrp: params.bech32_hrp.clone(),
-            min_pow_score: params.min_pow_score,
-            below_max_depth: params.below_max_depth,
-            rent_structure: Rent {
-                v_byte_cost: params.rent.v_byte_cost,
-                v_byte_factor_data: params.rent.v_byte_factor_data,
-                v_byte_factor_key: params.rent.v_byte_factor_key,
-            },
-            token_supply: params.token_supply.to_string(),
-        },
+        protocol: ParametersJson::from_params(&status.network.params),
         pending_protocol_parameters: status.upcoming.iter().map(Pending::from).collect(),
         base_token: facts.base_token.clone(),
         metrics: Metrics {

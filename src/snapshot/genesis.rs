@@ -21,10 +21,10 @@ pub fn base(params: ProtocolParameters) -> Base {
 }
 
 /// The outputs of a new network: to `rest`, in the output whose id is all zero, whatever `grants` leave of the supply.
-/// The others are counted from 1 in order of their addresses, as HORNET does. `None` when there is not that much.
+/// The others are counted from 1 in order of their addresses, as HORNET does, larger amounts first. `None` when there is not that much.
 pub fn outputs(supply: u64, rest: Address, grants: &[(Address, u64)]) -> Option<Vec<Booked>> {
     let mut grants = grants.to_vec();
-    grants.sort_unstable();
+    grants.sort_unstable_by_key(|(owner, amount)| (*owner, std::cmp::Reverse(*amount)));
     let left = grants.iter().try_fold(supply, |left, (_, amount)| left.checked_sub(*amount))?;
     let amounts = std::iter::once((rest, left)).chain(grants);
     let outputs =
