@@ -13,6 +13,9 @@ pub const KIND: u32 = 7;
 /// Longest metadata, in bytes.
 pub const MAX_METADATA_BYTES: usize = 8_192;
 
+/// Most options of a milestone.
+const MAX_OPTIONS: u64 = 2;
+
 /// What the signatures cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Essence {
@@ -52,7 +55,7 @@ pub enum MilestoneOption {
     },
 }
 
-/// Options of a milestone: ascending by type, none twice.
+/// Options of a milestone: at most 2, ascending by binary form, none twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options(Vec<MilestoneOption>);
 
@@ -60,11 +63,9 @@ impl Options {
     /// Takes options in order.
     ///
     /// # Errors
-    /// [`Error::NotSorted`], [`Error::OutOfRange`] for parameters that are too long.
+    /// [`Error::NotSorted`], [`Error::OutOfRange`] for more than 2 or for parameters that are too long.
     pub fn new(list: Vec<MilestoneOption>) -> Result<Self, Error> {
-        let kinds = list.iter().map(MilestoneOption::kind).collect::<Vec<_>>();
-        // TIP-29: > options must be sorted in ascending order based on their type, each at most once
-        check_ascending("payload.options", &kinds)?;
+        check_range("payload.options count", list.len() as u64, 0, MAX_OPTIONS)?;
         for option in &list {
             if let MilestoneOption::Parameters { params, .. } = option {
                 check_range(
@@ -75,6 +76,9 @@ impl Options {
                 )?;
             }
         }
+        // TIP-29: > options must be sorted in ascending order based on their type, each at most once
+        // HORNET compares their bytes and reads a block with two of one type, so that others may build on it.
+        check_ascending("payload.options", &list.iter().map(MilestoneOption::to_bytes).collect::<Vec<_>>())?;
         Ok(Self(list))
     }
 
@@ -83,7 +87,7 @@ impl Options {
         &self.0
     }
 
-    /// The receipt, if there is one.
+    /// The receipt, if there is one; the first.
     pub fn receipt(&self) -> Option<&Receipt> {
         self.0.iter().find_map(|option| match option {
             MilestoneOption::Receipt(receipt) => Some(receipt),
@@ -91,7 +95,7 @@ impl Options {
         })
     }
 
-    /// The parameters that it announces, if it does.
+    /// The parameters that it announces, if it does; the first.
     pub fn parameters(&self) -> Option<Upcoming> {
         self.0.iter().find_map(|option| match option {
             MilestoneOption::Parameters { target, protocol_version, params } => Some(Upcoming {
@@ -105,6 +109,7 @@ impl Options {
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let count = reader.u8("payload.options count")?;
+        check_range("payload.options count", count.into(), 0, MAX_OPTIONS)?;
         Self::new((0..count).map(|_| MilestoneOption::parse(reader)).collect::<Result<_, _>>()?)
     }
 }
@@ -135,6 +140,12 @@ impl MilestoneOption {
             }),
             kind => Err(Error::UnknownKind { field: "payload.options", kind: kind.into() }),
         }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        self.pack(&mut writer);
+        writer.into_bytes()
     }
 
     /// Appends type and content.
