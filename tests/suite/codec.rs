@@ -71,7 +71,7 @@ fn milestone() -> impl Strategy<Value = Payload> {
     )
 }
 
-fn block() -> impl Strategy<Value = Block> {
+pub(crate) fn block() -> impl Strategy<Value = Block> {
     let transaction = words::transaction().prop_map(|payload| Some(Payload::Transaction(Box::new(payload))));
     let payload =
         prop_oneof![Just(None), tagged_data().prop_map(Some), milestone().prop_map(Some), transaction];

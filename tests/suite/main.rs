@@ -7,6 +7,8 @@ mod boards;
 mod codec;
 mod config;
 mod coordinator;
+mod damage;
+mod differential;
 #[path = "../http.rs"]
 mod http;
 mod mining;
