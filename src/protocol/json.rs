@@ -1,9 +1,11 @@
 //! Blocks and payloads as TIP-25 JSON: bytes and ids as `0x` hex, 64-bit numbers as decimal strings.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::block::{Block, Draft, Parents, Payload};
 use super::id::{BlockId, MilestoneId, MilestoneIndex};
+use super::json_output::at_most;
 use super::json_transaction::{OptionJson, TransactionJson};
 use super::milestone::{self, Essence, Milestone, Options, Signature};
 use super::tagged_data::{self, TaggedData};
@@ -18,7 +20,7 @@ pub struct BlockJson {
     #[serde(default)]
     pub protocol_version: u8,
     /// Block ids.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, 9>")]
     pub parents: Vec<String>,
     /// Left out or null when the block carries none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,20 +43,26 @@ pub enum PayloadJson {
 }
 
 impl<'de> Deserialize<'de> for PayloadJson {
-    /// Looks at the type first, so that a mistake is told in the words of that type.
+    /// Looks at the type first, so that a mistake is told in the words of that type, and takes no memory for anything else.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let inside = |error: serde_json::Error| serde::de::Error::custom(format_args!("payload: {error}"));
-        match value.get("type").and_then(serde_json::Value::as_u64) {
-            Some(kind) if kind == u64::from(milestone::KIND) => {
-                Ok(Self::Milestone(serde_json::from_value(value).map_err(inside)?))
-            }
-            Some(kind) if kind == u64::from(transaction::KIND) => {
-                Ok(Self::Transaction(serde_json::from_value(value).map_err(inside)?))
-            }
-            Some(kind) if kind == u64::from(tagged_data::KIND) => {
-                Ok(Self::TaggedData(serde_json::from_value(value).map_err(inside)?))
-            }
+        fn read<T: serde::de::DeserializeOwned, E: serde::de::Error>(text: &str) -> Result<T, E> {
+            serde_json::from_str(text).map_err(|error| {
+                // Lines and columns are told of the whole text, not of this part.
+                let error = error.to_string();
+                E::custom(format_args!("payload: {}", error.split(" at line ").next().unwrap_or_default()))
+            })
+        }
+        #[derive(Deserialize)]
+        struct Typed {
+            #[serde(rename = "type")]
+            kind: Option<u64>,
+        }
+        let raw = <Box<RawValue>>::deserialize(deserializer)?;
+        let text = raw.get();
+        match serde_json::from_str::<Typed>(text).ok().and_then(|typed| typed.kind) {
+            Some(kind) if kind == u64::from(milestone::KIND) => Ok(Self::Milestone(read(text)?)),
+            Some(kind) if kind == u64::from(transaction::KIND) => Ok(Self::Transaction(read(text)?)),
+            Some(kind) if kind == u64::from(tagged_data::KIND) => Ok(Self::TaggedData(read(text)?)),
             Some(kind) => {
                 Err(serde::de::Error::custom(format_args!("payload.type: type {kind} is not supported")))
             }
@@ -93,6 +101,7 @@ pub struct MilestoneJson {
     /// Hex, 32 bytes.
     pub previous_milestone_id: String,
     /// Block ids.
+    #[serde(deserialize_with = "at_most::<_, _, 9>")]
     pub parents: Vec<String>,
     /// Hex, 32 bytes.
     pub inclusion_merkle_root: String,
@@ -102,7 +111,7 @@ pub struct MilestoneJson {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub metadata: String,
     /// Left out when there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, 3>")]
     pub options: Vec<OptionJson>,
     /// One for each key.
     pub signatures: Vec<SignatureJson>,

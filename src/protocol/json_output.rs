@@ -1,7 +1,10 @@
 //! Outputs as TIP-25 JSON: amounts of base tokens as decimal strings, of native tokens as hex without leading zeros.
 
+use std::marker::PhantomData;
+
 use primitive_types::U256;
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::address::{self, Address};
 use super::id::{AliasId, NftId, TokenId};
@@ -46,12 +49,13 @@ pub struct OutputJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_scheme: Option<TokenSchemeJson>,
     /// Every output has some.
+    #[serde(deserialize_with = "at_most::<_, _, 8>")]
     pub unlock_conditions: Vec<ConditionJson>,
     /// Left out when there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, 5>")]
     pub features: Vec<FeatureJson>,
     /// Left out when there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, 5>")]
     pub immutable_features: Vec<FeatureJson>,
 }
 
@@ -134,6 +138,35 @@ pub struct AddressJson {
     /// Of type 16, hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nft_id: Option<String>,
+}
+
+/// Reads a list of at most `MOST` entries, one more than are ever valid: entries may be left empty, and a short text must
+/// not become a large value.
+pub(super) fn at_most<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct List<T, const MOST: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(formatter, "a list of at most {MOST} entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                if list.len() == MOST {
+                    return Err(serde::de::Error::invalid_length(MOST + 1, &self));
+                }
+                list.push(entry);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(List::<T, MOST>(PhantomData))
 }
 
 fn missing(field: &'static str) -> Error {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use super::id::{MilestoneId, MilestoneIndex, OutputId, TransactionId};
 use super::json::{SignatureJson, TaggedDataJson};
-use super::json_output::{AddressJson, OutputJson, amount};
+use super::json_output::{AddressJson, OutputJson, amount, at_most};
 use super::milestone::MilestoneOption;
 use super::output::MAX_OUTPUTS;
 use super::pack::check_range;
@@ -39,6 +39,7 @@ pub struct EssenceJson {
     /// Hex, 32 bytes.
     pub inputs_commitment: String,
     /// What it makes.
+    #[serde(deserialize_with = "at_most::<_, _, 129>")]
     pub outputs: Vec<OutputJson>,
     /// Left out when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
