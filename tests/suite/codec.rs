@@ -4,7 +4,8 @@ use osmia::protocol::block::{Block, Draft, Parents, Payload};
 use osmia::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
 use osmia::protocol::json::BlockJson;
 use osmia::protocol::json_output::OutputJson;
-use osmia::protocol::milestone::{Essence, Milestone, Signature};
+use osmia::protocol::json_transaction::OptionJson;
+use osmia::protocol::milestone::{Essence, Milestone, MilestoneOption, Options, Signature};
 use osmia::protocol::output::Output;
 use osmia::protocol::pack::Reader;
 use osmia::protocol::tagged_data::TaggedData;
@@ -170,6 +171,31 @@ fn each_broken_rule_is_named() {
     ] {
         let error = Block::parse(&bytes).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{field}:")), "{error:?} does not name {field}");
+    }
+}
+
+/// JSON may hold what no length of the binary form can say.
+#[test]
+fn json_longer_than_its_length_field_is_refused() {
+    let params = "00".repeat(65_536);
+    let json = format!(r#"{{"type":1,"targetMilestoneIndex":1,"protocolVersion":2,"params":"0x{params}"}}"#);
+    let option = serde_json::from_str::<OptionJson>(&json).unwrap().to_option().unwrap();
+    let error = Options::new(vec![option]).unwrap_err().to_string();
+    assert_eq!(error, "payload.options params length: 65536 is not in 0..=8192");
+}
+
+/// Two options of one type are read as HORNET reads them, in the order of their bytes; three, or two equal ones, are not.
+#[test]
+fn milestone_options_may_share_a_type() {
+    let option = |target: u32| MilestoneOption::Parameters {
+        target: MilestoneIndex(target),
+        protocol_version: 2,
+        params: vec![1],
+    };
+    let options = |targets: &[u32]| Options::new(targets.iter().map(|target| option(*target)).collect());
+    assert_eq!(options(&[1, 2]).unwrap().as_slice().len(), 2);
+    for refused in [&[2, 1][..], &[1, 1], &[1, 2, 3]] {
+        options(refused).unwrap_err();
     }
 }
 

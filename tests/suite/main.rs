@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "tests")]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod allocation;
 mod architecture;
 mod boards;
 mod codec;
@@ -9,6 +10,7 @@ mod config;
 mod coordinator;
 mod damage;
 mod differential;
+mod fuzz;
 #[path = "../http.rs"]
 mod http;
 mod mining;
@@ -16,6 +18,7 @@ mod node;
 mod pow;
 mod readme;
 mod rest;
+mod seeds;
 mod store;
 mod value;
 mod vectors;
