@@ -56,6 +56,13 @@ pub(crate) fn attach(api: SocketAddr) -> Vec<String> {
     ids.as_object().unwrap().values().map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
+/// Lets iota-sdk move value of every kind; fails unless every state is as it should be.
+pub(crate) fn move_value(api: SocketAddr) {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/interop/ledger.py");
+    let python = environment().join("bin/python");
+    host::run(Command::new(python).arg(script).arg(format!("http://{api}")));
+}
+
 fn get(api: SocketAddr, path: &str) -> Option<(u16, Value)> {
     let answer = request(api, "GET", path, &[], &[])?;
     if answer.body.is_empty() {

@@ -52,8 +52,9 @@ fn main() {
 type Test = (&'static str, fn(&Card, &host::Lan));
 
 /// In this order on one card: each begins where the one before left the Tangle.
-const TESTS: [Test; 16] = [
+const TESTS: [Test; 17] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
+    ("a published client moves value", a_client_moves_value),
     ("a killed node comes back", killed_node_comes_back),
     ("a pulled plug loses nothing acknowledged", pulled_plug_loses_nothing),
     ("the power button stops in order", power_button_stops_in_order),
@@ -109,6 +110,13 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     assert_eq!(scan::udp(address.into()), Vec::<u16>::new(), "IPv4, UDP");
     assert_eq!(scan::udp(lan.link_local_of_board()), Vec::<u16>::new(), "IPv6, UDP");
     println!("  node's memory: {} MiB", board.node_memory_mib());
+}
+
+/// Base tokens, native tokens, an alias, a foundry, an NFT: made, moved, destroyed, and every state read back.
+fn a_client_moves_value(card: &Card, _: &host::Lan) {
+    let board = Board::boot(card, &[]);
+    board.wait_healthy();
+    client::move_value(board.api());
 }
 
 /// The kernel kills the node as it would for want of memory; milestones go on from where they were.
