@@ -1,5 +1,13 @@
 //! The REST core API v2 (TIP-25) on [`NodeHandle`]: what exists so far.
 //!
+//! Answers are HORNET's in status, content type and fields, but for these:
+//!
+//! | asked for | HORNET | here | why |
+//! | --- | --- | --- | --- |
+//! | protected path with `?/health` or another public path in its query | 200 | 400 | patterns match the path, from its beginning |
+//! | `//api/core/v2/info` | 404 | 403 | the same: it is no public path |
+//! | texts of messages | its own | ours | they name the field and the fix |
+//!
 //! Everything from a client is bounded: connections, time for a request's head, size of a body; reads of
 //! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
 

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `format` | version of this layout and the network the data belong to |
 //! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
-//! | `ledger/` | the unspent outputs; see [`ledger`] |
+//! | `ledger/` | the unspent outputs, sled 0.34 (`ledger.rs`) |
 //! | `journal` | blocks acknowledged to local clients since the last commit |
 //! | `x…` | an epoch that is being deleted; removed at start |
 //!
