@@ -340,6 +340,23 @@ impl Handles {
         value.map(|bytes| Reference::from_bytes(&bytes).ok_or_else(|| self.damaged("reference"))).transpose()
     }
 
+    /// Keys of the blocks that these milestones of this epoch reference.
+    pub(super) fn referenced_between(
+        &self,
+        first: MilestoneIndex,
+        last: MilestoneIndex,
+    ) -> Result<Vec<BlockKey>, Error> {
+        let mut found = Vec::new();
+        for entry in self.reference.range(..keys::FILLER) {
+            let (key, value) = entry.map_err(self.io("reading"))?;
+            let reference = Reference::from_bytes(&value).ok_or_else(|| self.damaged("reference"))?;
+            if first <= reference.milestone && reference.milestone <= last {
+                found.push(BlockKey::from_bytes(&key).ok_or_else(|| self.damaged("block key"))?);
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) fn milestone(&self, index: MilestoneIndex) -> Result<Option<(BlockId, Vec<u8>)>, Error> {
         let value = self.milestone.get(index.0.to_be_bytes()).map_err(self.io("reading"))?;
         value

@@ -13,7 +13,11 @@
 //! | | `base` | the snapshot that it began with, see [`Base`] |
 
 use std::fs::{self, File};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sled_ledger as sled;
 
@@ -75,7 +79,22 @@ pub(super) struct Ledger {
     unspent: sled::Tree,
     state: sled::Tree,
     path: PathBuf,
+    /// Odd while a milestone is applied.
+    changes: Arc<AtomicU64>,
 }
+
+/// A change of the ledger, until it is dropped: meanwhile no [`Ledger::stable`] read ends.
+#[derive(Debug)]
+pub(super) struct Changing(Arc<AtomicU64>);
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// How long to wait for the end of a change.
+const CHANGES_TAKE: Duration = Duration::from_millis(5);
 
 impl Ledger {
     /// Opens or creates the database. One whose import was not finished is begun anew.
@@ -101,7 +120,13 @@ impl Ledger {
             .open()
             .map_err(|error| failed(path, "opening the ledger", error))?;
         let tree = |name| db.open_tree(name).map_err(|error| failed(path, "opening the ledger", error));
-        let ledger = Self { unspent: tree("unspent")?, state: tree("state")?, path: path.to_path_buf(), db };
+        let ledger = Self {
+            unspent: tree("unspent")?,
+            state: tree("state")?,
+            path: path.to_path_buf(),
+            changes: Arc::default(),
+            db,
+        };
         files::sync_folder(path).map_err(Error::io("syncing", path))?;
         path.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", path))?;
         Ok(ledger)
@@ -112,7 +137,7 @@ impl Ledger {
         move |error| failed(&path, doing, error)
     }
 
-    fn damaged(&self, record: &'static str) -> Error {
+    pub(super) fn damaged(&self, record: &'static str) -> Error {
         Error::Damaged { path: self.path.clone(), record }
     }
 
@@ -215,6 +240,37 @@ impl Ledger {
     pub(super) fn unspent(&self, id: &OutputId) -> Result<Option<Booked>, Error> {
         let value = self.unspent.get(id.pack()).map_err(self.failed("reading the ledger"))?;
         value.map(|bytes| self.parse(&bytes)).transpose()
+    }
+
+    /// Begins a change; one at a time.
+    pub(super) fn change(&self) -> Changing {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        Changing(self.changes.clone())
+    }
+
+    /// Reads until nothing changed meanwhile.
+    pub(super) fn stable<T>(&self, mut read: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        loop {
+            let before = self.changes.load(Ordering::SeqCst);
+            if before.is_multiple_of(2) {
+                let found = read()?;
+                if self.changes.load(Ordering::SeqCst) == before {
+                    return Ok(found);
+                }
+            }
+            std::thread::sleep(CHANGES_TAKE);
+        }
+    }
+
+    /// Up to `count` unspent outputs whose ids come after that one, in order.
+    pub(super) fn unspent_after(&self, after: Option<OutputId>, count: usize) -> Result<Vec<Booked>, Error> {
+        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.pack().to_vec()));
+        let range = self.unspent.range::<Vec<u8>, _>((start, Bound::Unbounded));
+        let portion = range.take(count).map(|entry| {
+            let (_, value) = entry.map_err(self.failed("reading the ledger"))?;
+            self.parse(&value)
+        });
+        portion.collect()
     }
 
     /// All unspent outputs in order of their ids.

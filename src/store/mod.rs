@@ -19,6 +19,7 @@
 //! [`Store`] has one owner, the engine's thread; [`Reader`] is for everybody.
 
 mod epoch;
+mod export;
 mod journal;
 pub mod keys;
 mod ledger;
@@ -39,6 +40,7 @@ use keys::{BlockKey, Reference};
 use ledger::Ledger;
 use space::Space;
 
+pub use export::ExportError;
 pub use open::{Recovered, StoredMilestone};
 pub use reader::{OutputRecord, Reader};
 
@@ -227,9 +229,12 @@ impl Store {
         let delta = &confirmation.delta;
         self.active.put_delta(index, delta, self.treasury)?;
         self.active.commit(index)?;
+        // Ledger and index change together for whoever reads both.
+        let change = self.ledger.change();
         self.ledger.apply(index, delta, confirmation.schedule.as_ref())?;
         self.treasury = delta.treasury.unwrap_or(self.treasury);
         self.confirmed.set(index);
+        drop(change);
         self.journal.clear()?;
         self.uncommitted_bytes = 0;
         self.sequence = 0;

@@ -13,6 +13,7 @@ use crate::ledger::{Booked, Delta};
 use crate::protocol::block::Block;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId, TransactionId};
 use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::params::Schedule;
 use crate::protocol::transaction::Transaction;
 use crate::snapshot::Base;
 use crate::tangle::view::{Stored, TangleView};
@@ -118,6 +119,38 @@ impl Reader {
 
     fn newest_first(&self) -> Vec<Arc<Epoch>> {
         self.epochs.all().into_iter().rev().collect()
+    }
+
+    pub(super) fn epochs_newest_first(&self) -> Vec<Arc<Epoch>> {
+        self.newest_first()
+    }
+
+    /// The first milestone that is kept.
+    pub(super) fn first_milestone(&self) -> Result<Option<MilestoneIndex>, Error> {
+        for epoch in self.epochs.all() {
+            if let Some(first) = epoch.first_milestone()? {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads of the ledger between two changes of it.
+    pub(super) fn stable<T>(&self, read: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        self.ledger.stable(read)
+    }
+
+    pub(super) fn unspent_after(&self, after: Option<OutputId>, count: usize) -> Result<Vec<Booked>, Error> {
+        self.ledger.unspent_after(after, count)
+    }
+
+    pub(super) fn schedule(&self) -> Result<Schedule, Error> {
+        self.ledger.schedule()?.ok_or_else(|| self.ledger.damaged("protocol parameters"))
+    }
+
+    /// What the treasury held before a milestone that changed it.
+    pub(super) fn treasury_before(&self, index: MilestoneIndex) -> Result<Option<Treasury>, Error> {
+        Ok(self.find(|epoch| epoch.treasury(index))?.map(|(before, _)| before))
     }
 
     /// Bytes of a block.

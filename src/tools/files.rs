@@ -272,7 +272,7 @@ pub(super) fn merge(full: &Path, delta: &Path, out: &Path) -> anyhow::Result<Ans
     written(out, &header)
 }
 
-fn written(out: &Path, header: &full::Header) -> anyhow::Result<Answer> {
+pub(super) fn written(out: &Path, header: &full::Header) -> anyhow::Result<Answer> {
     let json = serde_json::to_value(full_info(out, header))?;
     Ok(Answer { text: format!("{} written\n{}", out.display(), serde_json::to_string_pretty(&json)?), json })
 }

@@ -84,6 +84,21 @@ enum Tool {
         #[arg(long, alias = "targetSnapshotPath")]
         out: PathBuf,
     },
+    /// Write a full snapshot of a stopped node
+    DbSnapshot {
+        /// The node's folder
+        #[arg(long)]
+        data: PathBuf,
+        /// Name of its network
+        #[arg(long, default_value = "osmia-private")]
+        network: String,
+        /// Milestone that the snapshot is of
+        #[arg(long, alias = "targetIndex")]
+        target: u32,
+        /// Where to write it
+        #[arg(long, alias = "targetSnapshotPath")]
+        out: PathBuf,
+    },
     /// Check everything that a stopped node keeps
     DbVerify {
         /// The node's folder
@@ -160,6 +175,7 @@ pub fn run(Tools { tool, json }: Tools, out: &mut impl Write) -> anyhow::Result<
             files::generate(&files::Founding { params, mint_address, treasury, grants, out })?
         }
         Tool::SnapMerge { full, delta, out } => files::merge(&full, &delta, &out)?,
+        Tool::DbSnapshot { data, network, target, out } => verify::snapshot(&data, &network, target, &out)?,
         Tool::DbVerify { data, network } => verify::run(&data, &network)?,
         Tool::Ed25519Key { hrp, path, mnemonic } => keys::key(&hrp, &path, mnemonic.as_deref())?,
         Tool::Ed25519Addr { hrp, public_key } => keys::address(&hrp, &public_key)?,

@@ -1,5 +1,8 @@
-//! `db-verify`: reads everything in a store and checks that it belongs together. The node must not run meanwhile.
+//! `db-verify`, `db-snapshot`: reads everything in a store and checks that it belongs together; writes its ledger to a
+//! file. The node must not run meanwhile.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 
 use anyhow::Context;
@@ -10,7 +13,7 @@ use crate::protocol::block::{self, Block};
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::snapshot::hash::LedgerHash;
-use crate::store::{Limits, Store};
+use crate::store::{Limits, Recovered, Store};
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,13 +25,31 @@ struct Report {
     ledger_hash: String,
 }
 
-/// Checks the store below `data`, in a folder of its own that the node made.
-pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
+fn open(data: &Path, network: &str) -> anyhow::Result<(Store, Recovered)> {
     let folder = data.join("store");
     anyhow::ensure!(folder.is_dir(), "{}: no store there", folder.display());
     let limits = Limits { keep_milestones: u32::MAX, cache_bytes: 4 << 20 };
     let mut store = Store::open(&folder, network, limits)?;
     let recovered = store.recover(0)?;
+    Ok((store, recovered))
+}
+
+/// Writes a full snapshot. Never over a file that exists.
+pub(super) fn snapshot(data: &Path, network: &str, target: u32, out: &Path) -> anyhow::Result<Answer> {
+    let (store, _) = open(data, network)?;
+    let shown = || out.display().to_string();
+    let mut file = BufWriter::new(File::create_new(out).with_context(shown)?);
+    let header = store.reader().write_full(MilestoneIndex(target), &mut file).with_context(shown)?;
+    file.into_inner()
+        .map_err(|error| error.into_error())
+        .and_then(|file| file.sync_all())
+        .with_context(shown)?;
+    super::files::written(out, &header)
+}
+
+/// Checks the store below `data`, in a folder of its own that the node made.
+pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
+    let (store, recovered) = open(data, network)?;
     let reader = store.reader();
     let mut report = Report { ledger_index: reader.ledger_index().0, ..Report::default() };
     let mut hash = LedgerHash::new(reader.ledger_index(), recovered.treasury);

@@ -1,0 +1,223 @@
+//! Snapshots (TIP-35) of a store, written while the node goes on.
+//!
+//! The outputs are read in portions. One that the ledger changed under is read again; what was booked or spent since the
+//! first portion is put back as it was, from the diffs: the file holds the ledger of one milestone. O(outputs + diffs),
+//! one portion in memory.
+
+use std::collections::BTreeSet;
+use std::io::{Seek, SeekFrom, Write};
+
+use super::keys::BlockKey;
+use super::reader::Reader;
+use super::{Error, StoredMilestone};
+use crate::ledger::Booked;
+use crate::protocol::block::Block;
+use crate::protocol::id::{BlockId, MilestoneIndex, OutputId};
+use crate::protocol::pack::Writer;
+use crate::protocol::params::Schedule;
+use crate::snapshot::full::Header;
+use crate::snapshot::record::Diff;
+
+/// Outputs that are read at once.
+const PORTION: usize = 1_000;
+
+/// Diffs that a full snapshot holds beyond its target: HORNET looks for announced parameters in them.
+const MORE_DIFFS: u32 = 30;
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// The file cannot be written.
+    #[error("writing the snapshot: {0}")]
+    Io(#[from] std::io::Error),
+    /// Not between what is pruned and what is confirmed.
+    #[error("milestone {wanted}: a snapshot can be of {oldest} to {newest}")]
+    Target {
+        /// What was asked for.
+        wanted: MilestoneIndex,
+        /// The oldest possible.
+        oldest: MilestoneIndex,
+        /// The newest possible.
+        newest: MilestoneIndex,
+    },
+    /// More than the file can name.
+    #[error("{0} solid entry points, a snapshot holds 65535")]
+    EntryPoints(usize),
+}
+
+impl Reader {
+    /// Writes a full snapshot of the ledger at `target`; later milestones lead back to there. Syncing is the caller's.
+    ///
+    /// # Errors
+    /// [`ExportError`]; the file is then of no use.
+    pub fn write_full(
+        &self,
+        target: MilestoneIndex,
+        out: &mut (impl Write + Seek),
+    ) -> Result<Header, ExportError> {
+        let base = self.base()?.ok_or_else(|| self.missing("base of the ledger"))?;
+        let (ledger_index, treasury) = self.stable(|| Ok((self.ledger_index(), self.treasury()?)))?;
+        let oldest = self.oldest()?.max(base.target.index);
+        if target < oldest || target > ledger_index {
+            return Err(ExportError::Target { wanted: target, oldest, newest: ledger_index });
+        }
+        let stamp = match target == base.target.index {
+            true => base.target,
+            false => self.stored(target)?.stamp(),
+        };
+        let entry_points = self.entry_points(target, ledger_index)?;
+        let schedule = self.schedule_at(target, &base.schedule, base.target.index)?;
+        let mut header = Header {
+            genesis: base.genesis,
+            target: stamp,
+            ledger_index,
+            treasury,
+            params_since: schedule.since,
+            params: schedule.active,
+            outputs: 0,
+            diffs: 0,
+            entry_points: u16::try_from(entry_points.len())
+                .map_err(|_| ExportError::EntryPoints(entry_points.len()))?,
+        };
+        // Counts are known at the end.
+        out.write_all(&header.to_bytes())?;
+        header.outputs = self.write_outputs(ledger_index, out)?;
+        header.diffs = self.write_diffs(target, ledger_index, oldest, out)?;
+        for point in &entry_points {
+            out.write_all(&point.0)?;
+        }
+        out.seek(SeekFrom::Start(0))?;
+        out.write_all(&header.to_bytes())?;
+        out.flush()?;
+        Ok(header)
+    }
+
+    fn missing(&self, record: &'static str) -> Error {
+        Error::Damaged { path: std::path::PathBuf::from("store"), record }
+    }
+
+    fn stored(&self, index: MilestoneIndex) -> Result<StoredMilestone, Error> {
+        self.milestone(index)?.ok_or_else(|| self.missing("milestone"))
+    }
+
+    /// The oldest milestone whose ledger can be told: that before the first that is kept.
+    fn oldest(&self) -> Result<MilestoneIndex, Error> {
+        let first = self.first_milestone()?;
+        Ok(first.map_or_else(|| self.ledger_index(), |first| MilestoneIndex(first.0.saturating_sub(1))))
+    }
+
+    /// The ledger at `at`, whatever is confirmed meanwhile.
+    fn write_outputs(&self, at: MilestoneIndex, out: &mut impl Write) -> Result<u64, ExportError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let (portion, now) =
+                self.stable(|| Ok((self.unspent_after(after, PORTION)?, self.ledger_index())))?;
+            let last = portion.last().map(|output| output.id);
+            // Only the last portion is not full; it reaches to the end.
+            let end = if portion.len() < PORTION { None } else { last };
+            let within =
+                |id: &OutputId| after.is_none_or(|after| *id > after) && end.is_none_or(|end| *id <= end);
+            let mut outputs = portion.into_iter().filter(|output| output.index <= at).collect::<Vec<_>>();
+            for index in (at.0 + 1..=now.0).map(MilestoneIndex) {
+                let delta = self.delta(index)?.ok_or_else(|| self.missing("diff"))?;
+                let gone = delta.consumed.into_iter().map(|spent| spent.booked);
+                outputs.extend(gone.filter(|output: &Booked| output.index <= at && within(&output.id)));
+            }
+            outputs.sort_unstable_by_key(|output| output.id);
+            for output in &outputs {
+                out.write_all(&output.to_bytes())?;
+            }
+            count += outputs.len() as u64;
+            after = end;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// From the ledger's milestone back to the target, and some more.
+    fn write_diffs(
+        &self,
+        target: MilestoneIndex,
+        ledger_index: MilestoneIndex,
+        oldest: MilestoneIndex,
+        out: &mut impl Write,
+    ) -> Result<u32, ExportError> {
+        let last = target.0.saturating_sub(MORE_DIFFS).max(oldest.0);
+        let mut count = 0;
+        for index in (last + 1..=ledger_index.0).rev().map(MilestoneIndex) {
+            let delta = self.delta(index)?.ok_or_else(|| self.missing("diff"))?;
+            let diff = Diff {
+                milestone: self.stored(index)?.milestone,
+                treasury_before: self.treasury_before(index)?,
+                created: delta.created,
+                consumed: delta.consumed,
+            };
+            let mut writer = Writer::default();
+            diff.pack(&mut writer);
+            out.write_all(&writer.into_bytes())?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Parameters in force once `target` was confirmed.
+    fn schedule_at(
+        &self,
+        target: MilestoneIndex,
+        base: &Schedule,
+        base_index: MilestoneIndex,
+    ) -> Result<Schedule, Error> {
+        let now = self.schedule()?;
+        if now.since <= target {
+            return Ok(now);
+        }
+        let mut schedule = base.clone();
+        for index in (base_index.0 + 1..=target.0).map(MilestoneIndex) {
+            let announced = self.stored(index)?.milestone.essence.options.parameters();
+            schedule.confirm(index, announced).map_err(|_| self.missing("protocol parameters"))?;
+        }
+        Ok(schedule)
+    }
+
+    /// TIP-35: > blocks referenced up to the target that have a child referenced by a later milestone
+    fn entry_points(&self, target: MilestoneIndex, newest: MilestoneIndex) -> Result<Vec<BlockId>, Error> {
+        let base = self.base()?.ok_or_else(|| self.missing("base of the ledger"))?;
+        let mut points = BTreeSet::new();
+        for key in self.referenced_between(target.next(), newest)? {
+            let bytes = self.block_at(key)?.ok_or_else(|| self.missing("block"))?;
+            let block = Block::parse(&bytes).map_err(|_| self.missing("block"))?;
+            for parent in block.parents.as_slice() {
+                let is_older = match self.reference(parent)? {
+                    Some(reference) => reference.milestone <= target,
+                    None => base.entry_points.contains(parent),
+                };
+                if is_older {
+                    points.insert(*parent);
+                }
+            }
+        }
+        Ok(points.into_iter().collect())
+    }
+
+    /// Keys of the blocks that these milestones reference.
+    fn referenced_between(
+        &self,
+        first: MilestoneIndex,
+        last: MilestoneIndex,
+    ) -> Result<Vec<BlockKey>, Error> {
+        let mut found = Vec::new();
+        for epoch in self.epochs_newest_first() {
+            if epoch.first_milestone()?.is_some_and(|first| first > last) {
+                continue;
+            }
+            let keys = epoch.read(|epoch| epoch.referenced_between(first, last).map(Some))?;
+            found.extend(keys.unwrap_or_default());
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+}
