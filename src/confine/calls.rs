@@ -54,7 +54,7 @@ fn plain() -> Vec<i64> {
     let calls = vec![
         // Files: which of them is Landlock's matter.
         SYS_openat, SYS_close, SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_lseek,
-        SYS_fsync, SYS_fdatasync, SYS_ftruncate, SYS_fallocate, SYS_flock, SYS_fstat, SYS_newfstatat, SYS_statx,
+        SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_ftruncate, SYS_fallocate, SYS_flock, SYS_fstat, SYS_newfstatat, SYS_statx,
         SYS_getdents64, SYS_mkdirat, SYS_unlinkat, SYS_renameat, SYS_faccessat, SYS_readlinkat, SYS_statfs,
         SYS_fstatfs,
         // Memory.
