@@ -4,6 +4,7 @@
 //! accepting, the engine finishes what is queued and makes it durable, the store closes.
 
 mod engine_thread;
+mod founding;
 mod supervised;
 
 use std::net::Ipv4Addr;
@@ -29,11 +30,9 @@ use crate::mining::calibration::{self, Findings};
 use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
 use crate::pow::tuning::{Override, Tuning};
-use crate::protocol::address::Address;
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::rest;
-use crate::snapshot::genesis;
 use crate::store::{Limits, Store};
 use crate::token::Tokens;
 use engine_thread::{EngineThread, Memory};
@@ -175,18 +174,16 @@ async fn serve(
     };
     let params = &network.params;
     let replay = u32::from(params.below_max_depth) + 5;
-    let (judge, miner) = (Judge::start(&work.tuning), work.miner(config));
+    let parts = rest::Parts {
+        miner: work.miner(config),
+        judge: Judge::start(&work.tuning),
+        tokens,
+        snapshots: rest::Snapshots::new(data.join(founding::SNAPSHOTS)),
+    };
     let findings = work.findings;
     let mut store = Store::open(&data.join("store"), &params.network_name, limits)?;
     if store.is_empty()? {
-        let owner = genesis_owner(config, &identity)?;
-        tracing::info!(
-            owner = owner.to_bech32(&params.bech32_hrp),
-            "a new network: all base tokens go there"
-        );
-        let outputs = genesis::outputs(params.token_supply, owner, &[]).unwrap_or_default();
-        outputs.iter().try_for_each(|output| store.import(output))?;
-        store.found(&genesis::base(params.clone()))?;
+        founding::found(&mut store, config, data, &identity)?;
     }
     let recovered = store.recover(replay)?;
     if recovered.schedule.active != *params {
@@ -234,7 +231,7 @@ async fn serve(
         rest = %listener.local_addr()?,
         "node started"
     );
-    run_ports(config, &identity, (listener, probe), node, (judge, miner, findings), tokens, engine_done).await
+    run_ports(config, &identity, (listener, probe), node, parts, findings, engine_done).await
 }
 
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
@@ -243,13 +240,13 @@ async fn run_ports(
     identity: &Path,
     (listener, probe): (TcpListener, Option<TcpListener>),
     node: NodeHandle,
-    (judge, miner, findings): (Judge, Option<Miner>, Findings),
-    tokens: Tokens,
+    parts: rest::Parts,
+    findings: Findings,
     mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let learning = miner.clone().map(|miner| tokio::spawn(learn(findings, miner, stopping.clone())));
-    let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), miner, judge, tokens, stopping));
+    let learning = parts.miner.clone().map(|miner| tokio::spawn(learn(findings, miner, stopping.clone())));
+    let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), parts, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
             let interval = Duration::from_secs(u64::from(config.coordinator.interval_s.get()));
@@ -334,20 +331,6 @@ fn network(config: &Config, own_key: Option<[u8; 32]>) -> Network {
         params: config.network.params.clone(),
         authority: Authority { keys, threshold: config.network.milestone_threshold },
     }
-}
-
-/// Who owns all base tokens of a new network.
-fn genesis_owner(config: &Config, identity: &Path) -> anyhow::Result<Address> {
-    if let Some(owner) = config.network.genesis_address {
-        return Ok(owner);
-    }
-    let is_founder = config.coordinator.enabled && config.network.milestone_keys.is_empty();
-    anyhow::ensure!(
-        is_founder,
-        "network.genesis_address: a node that joins a network must know who got its base tokens; its founder's log names \
-         the address"
-    );
-    Ok(Address::of_key(&coordinator::genesis_key(identity)?))
 }
 
 /// Parses stored bytes again: they passed the checks when they came in.

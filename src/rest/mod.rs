@@ -14,6 +14,7 @@
 mod auth;
 mod blocks;
 mod caller;
+mod control;
 mod error;
 mod info;
 mod ledger;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
-use axum::http::request::Parts;
+use axum::http::request;
 use axum::middleware;
 use axum::routing::{get, post};
 use hyper::Request;
@@ -46,6 +47,7 @@ use crate::mining::Miner;
 use crate::mining::verifier::Judge;
 use crate::token::Tokens;
 use caller::Caller;
+pub use control::Snapshots;
 use error::ApiError;
 
 /// Largest body, in bytes. No block is longer than 160 KiB in JSON, so HORNET's 1 MB would only cost memory.
@@ -71,6 +73,7 @@ struct Api {
     miner: Option<Miner>,
     judge: Judge,
     tokens: Tokens,
+    snapshots: Snapshots,
     stop: watch::Receiver<bool>,
 }
 
@@ -105,7 +108,8 @@ fn router(api: Api) -> Router {
         .route("/treasury", get(ledger::treasury))
         .route("/receipts", get(ledger::receipts))
         .route("/receipts/{index}", get(ledger::receipts_migrated_at))
-        .route("/whiteflag", post(ledger::white_flag));
+        .route("/whiteflag", post(ledger::white_flag))
+        .route("/control/snapshots/create", post(control::create_snapshot));
     let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
     let api = Arc::new(api);
     Router::new()
@@ -125,17 +129,29 @@ pub const PROBE_PORT: u16 = 14_264;
 /// Connections of the board's own probe: a place of its own, which no client can take.
 const PROBE_CONNECTIONS: usize = 2;
 
+/// What the API needs beside the node.
+#[derive(Debug)]
+pub struct Parts {
+    /// `None` when clients must do their own proof of work.
+    pub miner: Option<Miner>,
+    /// Judges proof of work.
+    pub judge: Judge,
+    /// Access tokens.
+    pub tokens: Tokens,
+    /// Snapshots on demand.
+    pub snapshots: Snapshots,
+}
+
 /// Serves clients on `listener`, and the board's own probe on `probe`, until `stop` resolves.
 pub async fn serve_all(
     listener: TcpListener,
     probe: Option<TcpListener>,
     node: NodeHandle,
-    miner: Option<Miner>,
-    judge: Judge,
-    tokens: Tokens,
+    parts: Parts,
     stop: watch::Receiver<bool>,
 ) {
-    let api = Api { node, miner, judge, tokens, stop };
+    let Parts { miner, judge, tokens, snapshots } = parts;
+    let api = Api { node, miner, judge, tokens, snapshots, stop };
     let clients = serve(listener, MAX_CONNECTIONS, api.clone());
     match probe {
         Some(probe) => {
@@ -236,7 +252,7 @@ struct Segment(String);
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, ApiError> {
         let segment = Path::<String>::from_request_parts(parts, state).await;
         segment.map(|Path(text)| Self(text)).map_err(|_| ApiError::bad_request("the path is not UTF-8"))
     }

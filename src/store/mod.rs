@@ -84,6 +84,9 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// What is to be imported is no snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::Error),
     /// A record does not have the form it must have.
     #[error("{path}: damaged {record}: move the folder away to start afresh")]
     Damaged {

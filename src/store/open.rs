@@ -20,7 +20,7 @@ use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::pack::Reader as Bytes;
 use crate::protocol::params::Schedule;
-use crate::snapshot::Base;
+use crate::snapshot::{Base, load};
 
 /// Version of the layout described in [`super`] and [`super::keys`].
 const FORMAT: u32 = 2;
@@ -70,9 +70,22 @@ pub struct Recovered {
     pub journal: Vec<Vec<u8>>,
 }
 
+/// An import into an empty store, before [`Store::found`].
+impl load::Target for Store {
+    type Error = Error;
+
+    fn insert(&mut self, output: Booked) -> Result<(), Error> {
+        self.ledger.insert(&output)
+    }
+
+    fn remove(&mut self, id: &OutputId) -> Result<(), Error> {
+        self.ledger.remove(id)
+    }
+}
+
 impl Store {
     /// Opens or creates the store in `folder`. Until [`Store::recover`] it must not be used for anything but
-    /// [`Store::import`] and [`Store::found`].
+    /// an import.
     ///
     /// # Errors
     /// [`Error::Foreign`] when the folder belongs to another network; [`Error::Io`]; [`Error::Damaged`].
@@ -119,22 +132,6 @@ impl Store {
     /// [`Error`] when the store cannot be read.
     pub fn is_empty(&self) -> Result<bool, Error> {
         Ok(self.ledger.marker()?.is_none())
-    }
-
-    /// Puts an output into an empty store, before [`Store::found`].
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn import(&mut self, output: &Booked) -> Result<(), Error> {
-        self.ledger.insert(output)
-    }
-
-    /// Takes an imported output out again.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn take_back(&mut self, id: &OutputId) -> Result<(), Error> {
-        self.ledger.remove(id)
     }
 
     /// Ends an import: what was put in is the ledger at this base. All of it lasts or, when power fails before the end,

@@ -13,14 +13,14 @@ use super::recording::{self, Expected, Recording};
 use crate::engine::checked;
 use crate::engine::effect::{Confirmation, Effect};
 use crate::engine::{self, Engine, Network, Origin};
-use crate::ledger::{Booked, Inclusion};
+use crate::ledger::Inclusion;
 use crate::protocol::hex;
 use crate::protocol::id::{MilestoneIndex, OutputId};
 use crate::snapshot::delta::DeltaReader;
 use crate::snapshot::full::FullReader;
 use crate::snapshot::hash::LedgerHash;
-use crate::snapshot::{self, Base, load};
-use crate::store::{self, Limits, Reader, Store};
+use crate::snapshot::{Base, load};
+use crate::store::{Limits, Reader, Store};
 
 /// Where to begin, and where to keep the store.
 #[derive(Debug)]
@@ -105,37 +105,16 @@ fn replay(
 
 /// Fills a store with the ledger of snapshot files.
 fn import(store: &mut Store, full: &Path, delta: Option<&Path>) -> anyhow::Result<Base> {
-    let names =
-        || format!("{} {}", full.display(), delta.map(|path| path.display().to_string()).unwrap_or_default());
+    let names = || {
+        let delta = delta.map(|path| path.display().to_string()).unwrap_or_default();
+        format!("{} {delta}", full.display())
+    };
     let reader = FullReader::new(recording::open(full)?).with_context(names)?;
     let delta_reader = delta.map(|path| Ok::<_, anyhow::Error>(DeltaReader::new(recording::open(path)?)?));
-    let delta_reader = delta_reader.transpose().with_context(names)?;
-    let base = load::load(reader, delta_reader, &mut Import(store)).with_context(names)?;
+    let base =
+        load::load(reader, delta_reader.transpose().with_context(names)?, store).with_context(names)?;
     store.found(&base)?;
     Ok(base)
-}
-
-struct Import<'a>(&'a mut Store);
-
-/// Why nothing was imported.
-#[derive(Debug, thiserror::Error)]
-enum ImportError {
-    #[error(transparent)]
-    Snapshot(#[from] snapshot::Error),
-    #[error(transparent)]
-    Store(#[from] store::Error),
-}
-
-impl load::Target for Import<'_> {
-    type Error = ImportError;
-
-    fn insert(&mut self, output: Booked) -> Result<(), ImportError> {
-        Ok(self.0.import(&output)?)
-    }
-
-    fn remove(&mut self, id: &OutputId) -> Result<(), ImportError> {
-        Ok(self.0.take_back(id)?)
-    }
 }
 
 struct Run<'a, S> {

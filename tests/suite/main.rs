@@ -19,6 +19,7 @@ mod pow;
 mod readme;
 mod rest;
 mod seeds;
+mod snapshot;
 mod store;
 mod value;
 mod vectors;
