@@ -1,13 +1,14 @@
-//! The public reference's cases of semantic validation (iota.go v3.0.0-rc.3, `transaction_test.go`, `output_test.go`).
+//! The public reference's cases of semantic validation (iota.go v3.0.0-rc.3: `transaction_test.go`,
+//! `output_test.go`).
 //!
-//! Names are the reference's. It judges each rule by a function of its own, on transactions that break others: here what
-//! a case leaves open is filled in such that nothing else is wrong.
+//! Names are the reference's. It judges each rule by a function of its own, on transactions that break
+//! others: here what a case leaves open is filled in such that nothing else is wrong.
 //!
-//! | case of the reference | why it stands elsewhere |
-//! |---|---|
-//! | `TestChainConstrainedOutputUniqueness`, `TestTransactionDeSerialize…` | syntax: `syntax.rs` |
-//! | issuers among the changeable features of an NFT | not allowed by its own serializer: immutable here |
-//! | `fail - exceeds limit (in+out)` with 250 tokens in an output | no such output can be: spread over four |
+//! Otherwise than there:
+//! - `TestChainConstrainedOutputUniqueness` and `TestTransactionDeSerialize…` are about syntax: `syntax.rs`;
+//! - issuers among the features of an NFT are immutable ones, as its own serializer demands;
+//! - `fail - exceeds limit (in+out)` has 250 tokens in one output, which cannot be: they are spread over
+//!   four.
 
 use osmia::ledger::Conflict;
 use osmia::protocol::id::{AliasId, NftId};
@@ -201,7 +202,7 @@ fn three_aliases(name: &'static str, verdict: Result<(), Conflict>, to: u16) -> 
         .makes(alias(100, ALIAS3, 1, ALIAS1, ALIAS1))
 }
 
-/// `TestTransIndepIdentOutput_UnlockableBy` and `TestAliasOutput_UnlockableBy`: who cannot unlock has signed in vain.
+/// `TestTransIndepIdentOutput_UnlockableBy`, `TestAliasOutput_UnlockableBy`: who cannot unlock signs in vain.
 #[test]
 fn unlockable_by() {
     let plain = || basic(100, IDENT1);

@@ -1,13 +1,14 @@
-//! The public reference's cases of syntactic validation (iota.go v3.0.0-rc.3, `output_test.go`, `unlock_test.go`,
-//! `input_test.go`, `native_token_test.go`, `transaction_test.go`).
+//! The public reference's cases of syntactic validation (iota.go v3.0.0-rc.3: `output_test.go`,
+//! `unlock_test.go`, `input_test.go`, `native_token_test.go`, `transaction_test.go`). Names are the
+//! reference's.
 //!
-//! | case of the reference | here |
-//! |---|---|
-//! | `TestUnlockSelector`, `TestTransactionEssenceSelector` | bytes of an unknown type do not parse |
-//! | `fail - native token with zero amount`, `not sorted`, `duped` | no such value can be built |
-//! | foundries owned by an address condition | its serializer refuses them: an alias owns them here |
-//! | `TestUnlock_DeSerialize`, `TestOutputsDeSerialize`, `TestFeaturesDeSerialize`, … `ok` | every kind, at random: `codec.rs` |
-//! | `TestOutputTypeString` | names of types in Go |
+//! Otherwise than there:
+//! - what its functions find in a value, but no value of ours can have, is refused when it is built or
+//!   parsed: tokens that are none, unsorted or doubled, kinds that are not known, counts and places out of
+//!   range;
+//! - its foundries are owned by an address, which its serializer refuses: an alias owns them here;
+//! - the `ok` of each `…DeSerialize` is every kind of word at random: `codec.rs`;
+//! - left out: `TestOutputTypeString`, names of Go's types.
 
 use osmia::ledger::syntactic::{Error, OutputProblem, check};
 use osmia::protocol::id::{AliasId, NftId, OutputId, TransactionId};
@@ -327,8 +328,8 @@ fn inputs_and_network() {
     assert_eq!(foreign, Err(Error::Network { found: expected + 1, expected }), "another network");
 }
 
-/// `TestTransactionDeSerialize_MaxInputsCount`, `…_MaxOutputsCount`, `…_RefUTXOIndexMax`,
-/// `TestInputsSyntacticalIndicesWithinBounds`, `TestUnlockSelector`, `TestTransactionEssenceSelector`: by the parser.
+/// By parsing: `TestTransactionDeSerialize_MaxInputsCount`, `…_MaxOutputsCount`, `…_RefUTXOIndexMax`,
+/// `TestInputsSyntacticalIndicesWithinBounds`, `TestUnlockSelector`, `TestTransactionEssenceSelector`.
 #[test]
 fn counts_and_kinds() {
     let id = |index| OutputId { transaction: TransactionId([0; 32]), index };

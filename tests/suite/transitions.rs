@@ -1,14 +1,15 @@
-//! The public reference's cases of state transitions (iota.go v3.0.0-rc.3, `output_alias_test.go`,
+//! The public reference's cases of state transitions (iota.go v3.0.0-rc.3: `output_alias_test.go`,
 //! `output_foundry_test.go`, `output_nft_test.go`).
 //!
-//! The reference calls a function with a context made by hand. Here each case is the smallest transaction with that
-//! transition in it and everything else in order: what the chain gains or loses comes from, or goes to, a basic output.
+//! Names are the reference's. It calls a function with a context made by hand; here each case is the smallest
+//! transaction with that transition in it and everything else in order: what the chain gains or loses comes
+//! from, or goes to, a basic output.
 //!
-//! | case of the reference | here |
-//! |---|---|
-//! | `fail - destroy transition - foundry token unbalanced` | tokens appear without their foundry: told before the chains are looked at; a second case keeps the sum |
-//! | `ok - state transition - burn` | listed there without a mutation, so never run there: run here |
-//! | `state_index_bigger_more_than_1` | is 7 after 10 there: so here, and 12 after 10 too |
+//! Otherwise than there:
+//! - in `fail - destroy transition - foundry token unbalanced`, tokens appear without their foundry, which is
+//!   told before any chain is looked at; a second case keeps their sum;
+//! - `ok - state transition - burn` stands there without a mutation, so it never runs: here it does;
+//! - `state_index_bigger_more_than_1` goes from 10 to 7 there: a second case goes to 12.
 
 use osmia::ledger::Conflict;
 use osmia::protocol::id::{AliasId, NftId};

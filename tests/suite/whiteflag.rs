@@ -1,28 +1,31 @@
-//! HORNET's ten scenarios of white-flag confirmation (v2.0.1, `pkg/whiteflag/test/white_flag_test.go`) as topologies.
+//! HORNET's ten scenarios of white-flag confirmation (v2.0.1: `pkg/whiteflag/test/white_flag_test.go`), as
+//! topologies.
 //!
-//! | line | says |
-//! |---|---|
-//! | `B: . A` | block B approves the parents of the last milestone, and A |
-//! | `B: A, 1 spends A:0 A:1^0 A:2@3 -> 2=10 + 1=rest` | it carries a transaction of wallet 1; an input's `^0` is an alias unlock, `@3` another wallet that signs; `g` is the genesis output, `?` an unknown one |
-//! | `B: A, again` | it carries the last milestone once more |
-//! | `milestone * B => * A+ B!3` | a milestone on the last one's block and B; what it references, in order: `+` included, `!` in conflict, none without a transaction |
-//! | `milestone B => refused` | there is no such milestone |
-//! | `balance 1=10`, `holds 1=10`, `unspent alias=1` | base tokens and native tokens of wallets, outputs of a kind |
+//! - `B: . A`: block B approves the parents of the last milestone, and A.
+//! - `B: A, 1 spends g A:1^0 A:2@3 ? -> 2=10 + 1=rest`: it carries a transaction of wallet 1, which spends
+//!   the genesis output, output 1 of A (unlocked as its alias is, input 0), output 2 of A (signed by wallet
+//!   3), and one that nobody knows; it makes two outputs.
+//! - `B: A, again`: it carries the last milestone once more.
+//! - `milestone * B => * A+ B!3`: a milestone on the last one's block and on B, and what it references, in
+//!   order: one without a transaction, one included, one in conflict for that reason.
+//! - `milestone B => refused`: there can be no such milestone.
+//! - `balance 1=10`, `holds 1=10`, `unspent alias=1`: base and native tokens of a wallet, outputs of a kind.
 //!
-//! Outputs are `wallet=amount`, `alias(wallet)=amount`, `nft(wallet)=amount`, `foundry(alias,serial)=amount`, or an output
-//! before, which goes on; what follows changes it. Of the reference's amounts those are different that are its least
-//! storage deposits, as white flag never looks at them.
+//! Outputs are `wallet=amount`, `alias(wallet)=amount`, `nft(wallet)=amount`, `foundry(alias,serial)=amount`,
+//! or an output before that goes on; the words behind change it. Amounts are the reference's, but for those
+//! that are its least storage deposits: white flag never looks at these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use osmia::fault::ViewError;
+use osmia::ledger::authority::{Authority, KeyRange, Refusal};
 use osmia::ledger::view::{ConeBlock, ConeView, Known, LedgerView};
 use osmia::ledger::whiteflag::{Error, Mutations, Question, apply};
 use osmia::ledger::{Booked, Inclusion};
-use osmia::protocol::block::Parents;
+use osmia::protocol::block::{Block, Parents, Payload};
 use osmia::protocol::id::{AliasId, BlockId, MilestoneId, MilestoneIndex, NftId, OutputId, TransactionId};
 use osmia::protocol::merkle;
-use osmia::protocol::milestone::MilestoneStamp;
+use osmia::protocol::milestone::{Essence, Milestone, MilestoneStamp, Signature};
 use osmia::protocol::output::Output;
 use osmia::protocol::transaction::Transaction;
 use primitive_types::U256;
@@ -108,6 +111,36 @@ fn confirm_with_reattached_milestone() {
          milestone C R => R C+
          balance 1=0 2=2_779_530_283_277_761",
     );
+}
+
+/// What tells those reattachments apart.
+#[test]
+fn reattachments_of_a_milestone() {
+    let parents = |names: [u8; 2]| Parents::new(names.map(|name| BlockId([name; 32])).to_vec()).unwrap();
+    let essence = Essence {
+        index: MilestoneIndex(5),
+        timestamp: 500,
+        protocol_version: 2,
+        previous: stamp(4).id,
+        parents: parents([4, b'B']),
+        inclusion_merkle_root: [0; 32],
+        applied_merkle_root: [0; 32],
+        metadata: vec![],
+        options: Default::default(),
+    };
+    let (public_key, signature) = Who(7).sign(&essence.id().0);
+    let milestone = Milestone::new(essence, vec![Signature { public_key, signature }]).unwrap();
+    let key = KeyRange { public_key, start: MilestoneIndex(0), end: MilestoneIndex(0) };
+    let authority = Authority { keys: vec![key], threshold: 1 };
+    for (name, verdict, approved, nonce) in [
+        ("the milestone", Ok(()), [4, b'B'], 0),
+        ("Valid reattachment with same parents and different nonce", Ok(()), [4, b'B'], 1),
+        ("Invalid reattachment with different parents", Err(Refusal::Parents), [0, b'B'], 0),
+    ] {
+        let payload = Some(Payload::Milestone(Box::new(milestone.clone())));
+        let block = Block { protocol_version: 2, parents: parents(approved), payload, nonce };
+        assert_eq!(authority.check(&block, &milestone), verdict, "{name}");
+    }
 }
 
 #[test]
@@ -204,7 +237,7 @@ fn nft_outputs() {
     );
 }
 
-/// Not one of HORNET's: what a milestone makes it may spend; of two that spend the same, the first in the order does.
+/// Not one of HORNET's: what a milestone makes it may spend, and the first in the order that spends it does.
 #[test]
 fn one_milestone_makes_and_spends() {
     play(
