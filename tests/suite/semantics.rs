@@ -291,6 +291,22 @@ fn deposits() {
             .spends(lent(), Sign(IDENT1))
             .makes(basic(80, IDENT1))
             .makes(basic(420, IDENT2)),
+        case("ok - nothing is returned to whom unlocked it himself", Ok(()))
+            .at(5)
+            .spends(lent().expires(2, IDENT2), Sign(IDENT2))
+            .makes(basic(500, ANYONE)),
+        case("ok - nor by a reference", Ok(()))
+            .at(5)
+            .spends(basic(100, IDENT2), Sign(IDENT2))
+            .spends(lent().expires(2, IDENT2), Refer(0))
+            .makes(basic(600, ANYONE)),
+        case("fail - he unlocked another input", Err(Conflict::ReturnAmount))
+            .spends(basic(100, IDENT2), Sign(IDENT2))
+            .spends(lent(), Sign(IDENT1))
+            .makes(basic(600, ANYONE)),
+        case("fail - nothing is asked for, and no output gives it", Err(Conflict::ReturnAmount))
+            .spends(basic(500, IDENT1).returns(0, IDENT2), Sign(IDENT1))
+            .makes(basic(500, ANYONE)),
         case("fail - two inputs ask for the sum", Err(Conflict::ReturnAmount))
             .spends(lent(), Sign(IDENT1))
             .spends(lent(), Refer(0))
