@@ -186,6 +186,7 @@ fn foundries() {
             ("ok", Ok(()), output(5, 2, 10)),
             ("ok - minted and max supply same", Ok(()), output(10, 0, 10)),
             ("fail - invalid maximum supply", wrong(), output(5, 0, 0)),
+            ("fail - invalid maximum supply, nothing minted", wrong(), output(0, 0, 0)),
             ("fail - minted less than melted", wrong(), output(5, 10, 100)),
             ("fail - minted melted delta is bigger than maximum supply", wrong(), output(50, 20, 10)),
             ("ok - more minted than the maximum, but not at once", Ok(()), output(50, 40, 10)),
