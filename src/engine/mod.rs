@@ -153,7 +153,10 @@ impl Engine {
         if origin == Origin::Local
             && let Some(unfit) = self.unfit_parent(view, &block.block.parents)?
         {
-            return Ok(Verdict::Rejected(unfit));
+            // A milestone may reference what is too deep for others: refusing it would end the network.
+            if block.milestone.is_none() || unfit.state != ParentState::BelowMaxDepth {
+                return Ok(Verdict::Rejected(unfit));
+            }
         }
         let CheckedBlock { id, bytes, block, milestone } = block;
         let stored = view.stored(&id)?;
