@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Network;
+use crate::ledger::semantic::{self, Signatures};
 use crate::ledger::syntactic;
 use crate::pow;
 use crate::pow::verify::Claim;
@@ -24,6 +25,9 @@ pub struct CheckedBlock {
     /// Its payload when that is a milestone of this network; a milestone payload that is not stays an
     /// ordinary block (HORNET stores it, and others may reference it).
     pub milestone: Option<Milestone>,
+    /// All signatures of its transaction are right. One whose signatures are not is no worse a block: its transaction
+    /// will do nothing.
+    pub signed: bool,
 }
 
 /// Why a block is refused without looking at any other.
@@ -92,7 +96,7 @@ pub fn claim(network: &Network, bytes: &[u8], block: &Block) -> Option<Claim> {
     (minimum > 0 && block.milestone().is_none()).then(needed)
 }
 
-/// Checks bytes from outside. O(bytes) and one Curl hash, plus a signature check per milestone signature.
+/// Checks bytes from outside. O(bytes) and one Curl hash, plus an Ed25519 check for each signature.
 ///
 /// # Errors
 /// [`Refusal`], worded for the sender.
@@ -130,5 +134,7 @@ pub fn check_parsed(
     }
     let milestone =
         block.milestone().filter(|payload| network.authority.check(&block, payload).is_ok()).cloned();
-    Ok(CheckedBlock { id: block::id_of(&bytes), bytes, block, milestone })
+    let signed =
+        block.transaction().is_some_and(|transaction| semantic::signatures(transaction) == Signatures::Right);
+    Ok(CheckedBlock { id: block::id_of(&bytes), bytes, block, milestone, signed })
 }

@@ -1,6 +1,7 @@
 //! The Tangle as the white-flag walk reads it: here the two meet, who do not know each other.
 
 use crate::fault::ViewError;
+use crate::ledger::semantic::Signatures;
 use crate::ledger::view::{ConeBlock, ConeView};
 use crate::protocol::id::BlockId;
 use crate::tangle::Tangle;
@@ -19,7 +20,10 @@ impl<V: TangleView> ConeView for Cone<'_, V> {
             None => ConeBlock::Unreferenced {
                 parents: block.parents,
                 milestone: block.milestone,
-                transaction: block.transaction,
+                transaction: block.transaction.map(|transaction| match transaction.signed {
+                    true => Signatures::Right,
+                    false => Signatures::Unknown,
+                }),
             },
         }))
     }

@@ -21,7 +21,7 @@ use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::{ProtocolParameters, Schedule};
 use crate::snapshot::Base;
-use crate::tangle::view::TangleView;
+use crate::tangle::view::{TangleView, Transaction};
 use crate::tangle::{Content, Inserted, Outlook, ParentState, Tangle};
 use checked::CheckedBlock;
 use effect::Effect;
@@ -158,7 +158,7 @@ impl Engine {
                 return Ok(Verdict::Rejected(unfit));
             }
         }
-        let CheckedBlock { id, bytes, block, milestone } = block;
+        let CheckedBlock { id, bytes, block, milestone, signed } = block;
         let stored = view.stored(&id)?;
         // Memory may have forgotten it, or never seen it since a restart: it must not be referenced again.
         if stored.as_ref().is_some_and(|stored| stored.referenced.is_some()) {
@@ -167,7 +167,7 @@ impl Engine {
         let stamp = milestone.as_ref().map(|milestone| milestone.essence.stamp());
         let content = match (stamp, &block.payload) {
             (Some(stamp), _) => Content::Milestone(stamp),
-            (None, Some(Payload::Transaction(_))) => Content::Transaction,
+            (None, Some(Payload::Transaction(_))) => Content::Transaction(Transaction { signed }),
             (None, Some(Payload::TaggedData(_) | Payload::Milestone(_)) | None) => Content::Data,
         };
         let Inserted::New { solid, missing: _ } = self.tangle.insert(view, id, block.parents, content)?

@@ -14,8 +14,27 @@ use crate::protocol::output::feature::Feature;
 use crate::protocol::output::{Basic, Output};
 use crate::protocol::transaction::{Transaction, Unlock, inputs_commitment};
 
+/// What is known of a transaction's signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    /// Nothing, or that not all are right.
+    Unknown,
+    /// All are right; whether they are those of the owners is still open.
+    Right,
+}
+
+/// Looks at all signatures, which needs no ledger. One Ed25519 check for each.
+pub fn signatures(transaction: &Transaction) -> Signatures {
+    let message = transaction.essence.signing_hash();
+    let right = transaction.unlocks.iter().all(|unlock| match unlock {
+        Unlock::Signature { public_key, signature } => is_right(public_key, signature, &message),
+        Unlock::Reference(_) | Unlock::Alias(_) | Unlock::Nft(_) => true,
+    });
+    if right { Signatures::Right } else { Signatures::Unknown }
+}
+
 /// Whether a transaction may spend these outputs, which are in the order of its inputs, at `time`, the Unix time of the
-/// milestone. One Ed25519 check for each signature; else O((inputs + outputs) log).
+/// milestone. One Ed25519 check for each signature that is not known to be right; else O((inputs + outputs) log).
 ///
 /// # Errors
 /// [`Conflict`]: the first rule that is broken.
@@ -24,6 +43,7 @@ pub fn check(
     id: TransactionId,
     inputs: &[Booked],
     time: u32,
+    signatures: Signatures,
 ) -> Result<(), Conflict> {
     let essence = &transaction.essence;
     let consumed = || inputs.iter().map(|input| &input.output);
@@ -36,7 +56,7 @@ pub fn check(
     }
     let created = (0..).zip(&essence.outputs);
     let after = chain::chains(created.map(|(index, output)| (OutputId { transaction: id, index }, output)));
-    let unlocked = unlock(transaction, inputs, &after, time)?;
+    let unlocked = unlock(transaction, inputs, &after, time, signatures)?;
     // TIP-18: > the address of a sender feature must be unlocked
     if essence.outputs.iter().filter_map(sender).any(|sender| !unlocked.has(&sender)) {
         return Err(Conflict::Sender);
@@ -110,6 +130,7 @@ fn unlock(
     inputs: &[Booked],
     after: &Chains<'_>,
     time: u32,
+    signatures: Signatures,
 ) -> Result<Unlocked, Conflict> {
     let message = transaction.essence.signing_hash();
     let mut unlocked = Unlocked::default();
@@ -123,7 +144,12 @@ fn unlock(
                 if unlocked.has(&owner) {
                     return Err(Conflict::InputUnlock);
                 }
-                check_signature(hash, public_key, signature, &message)?;
+                if Address::of_key(public_key) != Address::Ed25519(hash) {
+                    return Err(Conflict::Signature);
+                }
+                if signatures == Signatures::Unknown && !is_right(public_key, signature, &message) {
+                    return Err(Conflict::Signature);
+                }
                 unlocked.add(owner, at);
             }
             (Address::Ed25519(_), Unlock::Reference(to))
@@ -142,18 +168,10 @@ fn unlock(
 }
 
 /// ZIP-215 rules, as HORNET has them.
-fn check_signature(
-    hash: [u8; 32],
-    public_key: &[u8; 32],
-    signature: &[u8; 64],
-    message: &[u8; 32],
-) -> Result<(), Conflict> {
-    if Address::of_key(public_key) != Address::Ed25519(hash) {
-        return Err(Conflict::Signature);
-    }
+fn is_right(public_key: &[u8; 32], signature: &[u8; 64], message: &[u8; 32]) -> bool {
     VerificationKey::try_from(*public_key)
         .and_then(|key| key.verify(&Signature::from(*signature), message))
-        .map_err(|_| Conflict::Signature)
+        .is_ok()
 }
 
 /// Who has to unlock an output; `next` is what becomes of its chain.

@@ -1,6 +1,7 @@
 //! The reads that the state transition needs, as traits their callers implement.
 
 use super::Booked;
+use super::semantic::Signatures;
 use crate::fault::ViewError;
 use crate::protocol::id::{BlockId, OutputId};
 use crate::protocol::milestone::MilestoneStamp;
@@ -17,8 +18,8 @@ pub enum ConeBlock {
         parents: Vec<BlockId>,
         /// The milestone it carries, when that is validly signed.
         milestone: Option<MilestoneStamp>,
-        /// Whether it carries a transaction.
-        transaction: bool,
+        /// Its transaction's signatures, when it carries one.
+        transaction: Option<Signatures>,
     },
 }
 

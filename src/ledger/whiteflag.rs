@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::semantic::Signatures;
 use super::view::{ConeBlock, ConeView, Known, LedgerView};
 use super::{Booked, Conflict, Delta, Inclusion, Referenced, Spent, semantic};
 use crate::fault::ViewError;
@@ -77,11 +78,13 @@ pub fn apply(
     check_previous(question, walk.previous, genesis)?;
     let mut application = Application { ledger, question, delta: Delta::default(), state: HashMap::new() };
     let mut referenced = Vec::with_capacity(walk.order.len());
-    for (id, has_transaction) in walk.order {
-        let transaction = if has_transaction { ledger.transaction(&id)? } else { None };
-        let inclusion = match &transaction {
+    for (id, signatures) in walk.order {
+        let inclusion = match signatures {
             None => Inclusion::NoTransaction,
-            Some(transaction) => application.apply(id, transaction)?,
+            Some(signatures) => match ledger.transaction(&id)? {
+                None => Inclusion::NoTransaction,
+                Some(transaction) => application.apply(id, &transaction, signatures)?,
+            },
         };
         referenced.push(Referenced { id, inclusion });
     }
@@ -114,13 +117,19 @@ enum State {
 
 impl<L: LedgerView> Application<'_, L> {
     /// TIP-2: > a transaction that conflicts with the ledger or an earlier one of the order is ignored
-    fn apply(&mut self, block: BlockId, transaction: &Transaction) -> Result<Inclusion, ViewError> {
+    fn apply(
+        &mut self,
+        block: BlockId,
+        transaction: &Transaction,
+        signatures: Signatures,
+    ) -> Result<Inclusion, ViewError> {
         let inputs = match self.inputs(&transaction.essence.inputs)? {
             Ok(inputs) => inputs,
             Err(conflict) => return Ok(Inclusion::Conflicting(conflict)),
         };
         let id = transaction.id();
-        if let Err(conflict) = semantic::check(transaction, id, &inputs, self.question.timestamp) {
+        let time = self.question.timestamp;
+        if let Err(conflict) = semantic::check(transaction, id, &inputs, time, signatures) {
             return Ok(Inclusion::Conflicting(conflict));
         }
         for booked in inputs {
@@ -187,8 +196,8 @@ fn check_previous(
 struct Walk<'a, V> {
     view: &'a V,
     visited: HashSet<BlockId>,
-    /// Each with whether it carries a transaction.
-    order: Vec<(BlockId, bool)>,
+    /// Each with its transaction's signatures, when it carries one.
+    order: Vec<(BlockId, Option<Signatures>)>,
     previous: Option<MilestoneStamp>,
     question: &'a Question,
 }
@@ -196,7 +205,7 @@ struct Walk<'a, V> {
 /// A block whose parents are being walked.
 struct Frame {
     id: BlockId,
-    transaction: bool,
+    transaction: Option<Signatures>,
     parents: Vec<BlockId>,
     next: usize,
 }
@@ -280,7 +289,7 @@ mod tests {
         let plain = |parents: &[u8]| ConeBlock::Unreferenced {
             parents: parents.iter().copied().map(id).collect(),
             milestone: None,
-            transaction: false,
+            transaction: None,
         };
         Map(BTreeMap::from([
             (id(0), ConeBlock::Referenced),
@@ -292,7 +301,7 @@ mod tests {
                 ConeBlock::Unreferenced {
                     parents: vec![id(2), id(3)],
                     milestone: Some(milestone),
-                    transaction: false,
+                    transaction: None,
                 },
             ),
         ]))

@@ -16,7 +16,7 @@ use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::Schedule;
 use crate::protocol::transaction::Transaction;
 use crate::snapshot::Base;
-use crate::tangle::view::{Stored, TangleView};
+use crate::tangle::view::{self, Stored, TangleView};
 
 /// Reads of the store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -252,7 +252,8 @@ impl TangleView for Reader {
                 )
             }
         };
-        let transaction = block.transaction().is_some();
+        // Nobody kept what was found of its signatures.
+        let transaction = block.transaction().map(|_| view::Transaction { signed: false });
         Ok(Some(Stored { parents: block.parents.as_slice().to_vec(), referenced, milestone, transaction }))
     }
 }

@@ -19,7 +19,7 @@ use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::MilestoneStamp;
 use cone::ConeRoots;
 use tips::Tips;
-use view::{Stored, TangleView};
+use view::{Stored, TangleView, Transaction};
 
 /// One block in memory.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ struct Node {
     parents: Parents,
     /// The milestone it carries, when validly signed.
     milestone: Option<MilestoneStamp>,
-    transaction: bool,
+    transaction: Option<Transaction>,
     /// All of its past cone is known.
     solid: bool,
     /// The milestone that references it.
@@ -70,7 +70,7 @@ pub enum Content {
     /// Nothing that changes anything.
     Data,
     /// A transaction.
-    Transaction,
+    Transaction(Transaction),
     /// A milestone that is validly signed.
     Milestone(MilestoneStamp),
 }
@@ -131,9 +131,9 @@ impl Tangle {
             return Ok(Inserted::Known);
         }
         let (milestone, transaction) = match content {
-            Content::Data => (None, false),
-            Content::Transaction => (None, true),
-            Content::Milestone(stamp) => (Some(stamp), false),
+            Content::Data => (None, None),
+            Content::Transaction(transaction) => (None, Some(transaction)),
+            Content::Milestone(stamp) => (Some(stamp), None),
         };
         let roots = ConeRoots::default();
         let node = Node { parents, milestone, transaction, solid: false, referenced: None, roots };
@@ -305,7 +305,7 @@ impl Tangle {
         }
         if let Some(index) = self.entry_points.get(id) {
             let referenced = Some(*index);
-            return Ok(Some(Stored { parents: Vec::new(), referenced, milestone: None, transaction: false }));
+            return Ok(Some(Stored { parents: Vec::new(), referenced, milestone: None, transaction: None }));
         }
         view.stored(id)
     }

@@ -4,6 +4,13 @@ use crate::fault::ViewError;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::MilestoneStamp;
 
+/// What the Tangle keeps of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction {
+    /// All its signatures were found right when it came in.
+    pub signed: bool,
+}
+
 /// A block in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -13,8 +20,8 @@ pub struct Stored {
     pub referenced: Option<MilestoneIndex>,
     /// The milestone it carries, when that is validly signed.
     pub milestone: Option<MilestoneStamp>,
-    /// Whether it carries a transaction.
-    pub transaction: bool,
+    /// Its transaction, when it carries one.
+    pub transaction: Option<Transaction>,
 }
 
 /// Reads of the store.

@@ -1,7 +1,8 @@
 //! Outputs and signed transactions in few words, for tables of cases.
 
 use ed25519_zebra::{SigningKey, VerificationKey};
-use osmia::ledger::{Booked, Conflict, semantic};
+use osmia::ledger::semantic::{self, Signatures};
+use osmia::ledger::{Booked, Conflict};
 use osmia::protocol::address::Address;
 use osmia::protocol::id::{AliasId, BlockId, MilestoneIndex, NftId, OutputId, TokenId, TransactionId};
 use osmia::protocol::output::condition::{Condition, Conditions};
@@ -424,7 +425,12 @@ pub(crate) fn judge(cases: impl IntoIterator<Item = Case>) {
             output: output.clone(),
         };
         let inputs = inputs.iter().map(booked).collect::<Vec<_>>();
-        let verdict = semantic::check(&transaction, transaction.id(), &inputs, case.time);
+        let judge =
+            |signatures| semantic::check(&transaction, transaction.id(), &inputs, case.time, signatures);
+        let verdict = judge(Signatures::Unknown);
+        // What was found when it came in changes nothing.
+        let found = semantic::signatures(&transaction);
+        assert_eq!(judge(found), verdict, "{}: with {found:?} signatures", case.name);
         assert_eq!(verdict, case.verdict, "{}", case.name);
     }
 }

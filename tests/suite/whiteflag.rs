@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use osmia::fault::ViewError;
 use osmia::ledger::authority::{Authority, KeyRange, Refusal};
+use osmia::ledger::semantic::Signatures;
 use osmia::ledger::view::{ConeBlock, ConeView, Known, LedgerView};
 use osmia::ledger::whiteflag::{Error, Mutations, Question, apply};
 use osmia::ledger::{Booked, Inclusion};
@@ -355,6 +356,7 @@ impl Tangle {
         milestone: Option<MilestoneStamp>,
         transaction: bool,
     ) {
+        let transaction = transaction.then_some(Signatures::Unknown);
         let block = ConeBlock::Unreferenced { parents, milestone, transaction };
         assert!(self.blocks.insert(id, block).is_none(), "{id} stands twice");
     }
