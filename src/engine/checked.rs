@@ -91,9 +91,11 @@ pub enum Work {
 /// The proof of work that a block has to show; `None` when it needs none.
 pub fn claim(network: &Network, bytes: &[u8], block: &Block) -> Option<Claim> {
     let minimum = network.params.min_pow_score;
+    if minimum == 0 || block.milestone().is_some() {
+        return None;
+    }
     let digest = blake2b_256(bytes.get(..bytes.len().checked_sub(NONCE_BYTES)?)?);
-    let needed = || Claim::new(&digest, block.nonce, pow::required_zeros(bytes.len(), minimum));
-    (minimum > 0 && block.milestone().is_none()).then(needed)
+    Some(Claim::new(&digest, block.nonce, pow::required_zeros(bytes.len(), minimum)))
 }
 
 /// Checks bytes from outside. O(bytes) and one Curl hash, plus an Ed25519 check for each signature.
