@@ -1,8 +1,9 @@
 //! Snapshots: written by a store that goes on meanwhile, read back, and started from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use osmia::engine::effect::Confirmation;
 use osmia::ledger::treasury::plain;
@@ -174,12 +175,15 @@ fn a_snapshot_is_of_one_milestone_whatever_happens_meanwhile() {
     let target = MilestoneIndex(35);
     let files = std::thread::scope(|scope| {
         let write = move || {
-            let files = (0..20).map(|_| {
+            let (mut files, started) = (Vec::new(), Instant::now());
+            // Until milestones came between.
+            while files.len() < 20 || ends(&files).len() < 3 {
                 let mut file = Cursor::new(Vec::new());
                 reader.write_full(target, &mut file).unwrap();
-                file.into_inner()
-            });
-            files.collect::<Vec<_>>()
+                files.push(file.into_inner());
+                assert!(started.elapsed() < Duration::from_secs(120), "nothing is confirmed meanwhile");
+            }
+            files
         };
         let writing = scope.spawn(write);
         while !writing.is_finished() {
@@ -187,12 +191,14 @@ fn a_snapshot_is_of_one_milestone_whatever_happens_meanwhile() {
         }
         writing.join().unwrap()
     });
-    let ends = files.iter().map(|file| FullReader::new(file.as_slice()).unwrap().header().ledger_index);
-    let ends = ends.collect::<std::collections::BTreeSet<_>>();
-    assert!(ends.len() > 1, "milestones came between: {ends:?}");
     for file in &files {
         assert!(loaded(file, None).1 == model.history[35]);
     }
+}
+
+/// Milestones that the files end with.
+fn ends(files: &[Vec<u8>]) -> BTreeSet<u32> {
+    files.iter().map(|file| FullReader::new(file.as_slice()).unwrap().header().ledger_index.0).collect()
 }
 
 #[test]
