@@ -133,7 +133,11 @@ impl Engine {
             }
         }
         let schedule = match self.schedule.confirm(index, essence.options.parameters()) {
-            Ok(changed) => changed.then(|| self.schedule.clone()),
+            Ok(false) => None,
+            Ok(true) => {
+                self.tangle.set_below_max_depth(self.schedule.active.below_max_depth);
+                Some(self.schedule.clone())
+            }
             Err(error) => return Ok(Err(Halt::Parameters { index, error })),
         };
         self.tangle.confirm(view, index, referenced.iter().map(|block| block.id))?;

@@ -170,10 +170,10 @@ async fn serve(
     }
     let limits = Limits {
         keep_milestones: config.storage.keep_milestones.get(),
+        live_milestones: u32::from(network.params.below_max_depth) + 5,
         cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),
     };
     let params = &network.params;
-    let replay = u32::from(params.below_max_depth) + 5;
     let parts = rest::Parts {
         miner: work.miner(config),
         judge: Judge::start(&work.tuning),
@@ -185,6 +185,7 @@ async fn serve(
     if store.is_empty()? {
         founding::found(&mut store, config, data, &identity)?;
     }
+    let replay = u32::from(store.schedule()?.active.below_max_depth) + 5;
     let recovered = store.recover(replay)?;
     if recovered.schedule.active != *params {
         tracing::warn!("the keys network.* differ from what the network agreed on; that holds");

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -46,6 +46,10 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    // HORNET: > HEAD is answered nowhere
+    if request.method() == Method::HEAD {
+        return Err(ApiError::method_not_allowed());
+    }
     let path = request.uri().path().to_ascii_lowercase();
     if matches(&PUBLIC, &path) {
         return Ok(next.run(request).await);

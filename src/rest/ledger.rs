@@ -81,7 +81,7 @@ async fn receipts_where(
 /// What a milestone did to the ledger, as ids.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Changes {
+pub(super) struct ChangesAnswer {
     index: u32,
     created_outputs: Vec<String>,
     consumed_outputs: Vec<String>,
@@ -90,27 +90,28 @@ pub(super) struct Changes {
 pub(super) async fn changes_by_index(
     State(api): State<Arc<Api>>,
     Segment(index): Segment,
-) -> Result<Json<Changes>, ApiError> {
+) -> Result<Json<ChangesAnswer>, ApiError> {
     changes(&api, milestones::parse_index(&index)?).await
 }
 
 pub(super) async fn changes_by_id(
     State(api): State<Arc<Api>>,
     Segment(id): Segment,
-) -> Result<Json<Changes>, ApiError> {
+) -> Result<Json<ChangesAnswer>, ApiError> {
     let id = MilestoneId(path_id("milestoneId", &id)?);
     let index = read(&api.node, move |reader| reader.milestone_index(&id)).await?;
     changes(&api, index.ok_or_else(|| ApiError::not_found(format!("milestone {id} not found")))?).await
 }
 
-async fn changes(api: &Api, index: MilestoneIndex) -> Result<Json<Changes>, ApiError> {
-    let delta = read(&api.node, move |reader| reader.delta(index)).await?;
-    let delta = delta.ok_or_else(|| ApiError::not_found(format!("milestone index {index} not found")))?;
-    let text = |id: &OutputId| id.to_string();
-    Ok(Json(Changes {
+async fn changes(api: &Api, index: MilestoneIndex) -> Result<Json<ChangesAnswer>, ApiError> {
+    let changes = read(&api.node, move |reader| reader.changes(index)).await?;
+    let (created, consumed) =
+        changes.ok_or_else(|| ApiError::not_found(format!("milestone index {index} not found")))?;
+    let texts = |ids: Vec<OutputId>| ids.iter().map(OutputId::to_string).collect();
+    Ok(Json(ChangesAnswer {
         index: index.0,
-        created_outputs: delta.created.iter().map(|output| text(&output.id)).collect(),
-        consumed_outputs: delta.consumed.iter().map(|spent| text(&spent.booked.id)).collect(),
+        created_outputs: texts(created),
+        consumed_outputs: texts(consumed),
     }))
 }
 

@@ -40,7 +40,7 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::handle::NodeHandle;
 use crate::mining::Miner;
@@ -110,7 +110,8 @@ fn router(api: Api) -> Router {
         .route("/receipts/{index}", get(ledger::receipts_migrated_at))
         .route("/whiteflag", post(ledger::white_flag))
         .route("/control/snapshots/create", post(control::create_snapshot));
-    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
+    let cors =
+        CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(AllowHeaders::mirror_request());
     let api = Arc::new(api);
     Router::new()
         .route("/health", get(info::health))

@@ -66,6 +66,10 @@ impl<R: Read> DeltaReader<R> {
             diffs: source.u32("milestone diffs count")?,
             entry_points: source.u16("solid entry points count")?,
         };
+        if header.target.0 == u32::MAX {
+            let problem = format!("target index {}: no milestone can follow", header.target);
+            return Err(Error::Inconsistent(problem));
+        }
         Ok(Self { left: header.diffs, source, header })
     }
 

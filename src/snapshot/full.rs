@@ -102,6 +102,9 @@ impl<R: Read> FullReader<R> {
             diffs: source.u32("milestone diffs count")?,
             entry_points: source.u16("solid entry points count")?,
         };
+        if ledger_index.0 == u32::MAX {
+            return Err(Error::Inconsistent(format!("ledger index {ledger_index}: no milestone can follow")));
+        }
         if ledger_index < index {
             let problem = format!("ledger index {ledger_index} is before the target index {index}");
             return Err(Error::Inconsistent(problem));

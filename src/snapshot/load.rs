@@ -113,14 +113,15 @@ pub fn load<T: Target>(
     }
     let mut at = header.ledger_index;
     while let Some(diff) = full.diff()? {
-        loading.announce(&diff);
         let index = diff.milestone.essence.index;
         // TIP-35: > what reaches further back is there for its protocol parameters only
-        if index > header.target.index {
-            in_order(index, at)?;
-            loading.roll_back(diff)?;
-            at = MilestoneIndex(at.0 - 1);
+        if index <= header.target.index {
+            loading.announce(&diff);
+            continue;
         }
+        in_order(index, at)?;
+        loading.roll_back(diff)?;
+        at = MilestoneIndex(at.0 - 1);
     }
     in_order(at, header.target.index)?;
     let mut entry_points = full.entry_points()?;

@@ -261,6 +261,20 @@ impl Handles {
         Ok(Delta { created, consumed, treasury: self.treasury(index)?.map(|(_, after)| after) })
     }
 
+    /// Ids of what a milestone of this epoch made and spent: both kinds of records begin with one.
+    pub(super) fn changes(&self, index: MilestoneIndex) -> Result<(Vec<OutputId>, Vec<OutputId>), Error> {
+        let range = keys::numbered(index, 0)..keys::numbered(index.next(), 0);
+        let ids = |tree: &Tree| {
+            let ids = tree.range(range.clone()).map(|entry| {
+                let (_, value) = entry.map_err(self.io("reading"))?;
+                let id = value.first_chunk().ok_or_else(|| self.damaged("output"))?;
+                Ok(OutputId::from_bytes(id))
+            });
+            ids.collect::<Result<Vec<_>, Error>>()
+        };
+        Ok((ids(&self.created)?, ids(&self.consumed)?))
+    }
+
     fn parse_spent(&self, value: &[u8]) -> Result<Spent, Error> {
         Spent::parse(&mut Bytes::new(value)).map_err(|_| self.damaged("spent output"))
     }

@@ -43,6 +43,9 @@ pub enum ExportError {
         /// The newest possible.
         newest: MilestoneIndex,
     },
+    /// It was pruned meanwhile, or before.
+    #[error("the {0} that the snapshot needs is pruned")]
+    Pruned(&'static str),
     /// More than the file can name.
     #[error("{0} solid entry points, a snapshot holds 65535")]
     EntryPoints(usize),
@@ -58,7 +61,7 @@ impl Reader {
         target: MilestoneIndex,
         out: &mut (impl Write + Seek),
     ) -> Result<Header, ExportError> {
-        let base = self.base()?.ok_or_else(|| self.missing("base of the ledger"))?;
+        let base = self.base()?.ok_or(ExportError::Pruned("base of the ledger"))?;
         let (ledger_index, treasury) = self.stable(|| Ok((self.ledger_index(), self.treasury()?)))?;
         let oldest = self.oldest()?.max(base.target.index);
         if target < oldest || target > ledger_index {
@@ -95,12 +98,8 @@ impl Reader {
         Ok(header)
     }
 
-    fn missing(&self, record: &'static str) -> Error {
-        Error::Damaged { path: std::path::PathBuf::from("store"), record }
-    }
-
-    fn stored(&self, index: MilestoneIndex) -> Result<StoredMilestone, Error> {
-        self.milestone(index)?.ok_or_else(|| self.missing("milestone"))
+    fn stored(&self, index: MilestoneIndex) -> Result<StoredMilestone, ExportError> {
+        self.milestone(index)?.ok_or(ExportError::Pruned("milestone"))
     }
 
     /// The oldest milestone whose ledger can be told: that before the first that is kept.
@@ -122,7 +121,7 @@ impl Reader {
                 |id: &OutputId| after.is_none_or(|after| *id > after) && end.is_none_or(|end| *id <= end);
             let mut outputs = portion.into_iter().filter(|output| output.index <= at).collect::<Vec<_>>();
             for index in (at.0 + 1..=now.0).map(MilestoneIndex) {
-                let delta = self.delta(index)?.ok_or_else(|| self.missing("diff"))?;
+                let delta = self.delta(index)?.ok_or(ExportError::Pruned("diff"))?;
                 let gone = delta.consumed.into_iter().map(|spent| spent.booked);
                 outputs.extend(gone.filter(|output: &Booked| output.index <= at && within(&output.id)));
             }
@@ -149,7 +148,7 @@ impl Reader {
         let last = target.0.saturating_sub(MORE_DIFFS).max(oldest.0);
         let mut count = 0;
         for index in (last + 1..=ledger_index.0).rev().map(MilestoneIndex) {
-            let delta = self.delta(index)?.ok_or_else(|| self.missing("diff"))?;
+            let delta = self.delta(index)?.ok_or(ExportError::Pruned("diff"))?;
             let diff = Diff {
                 milestone: self.stored(index)?.milestone,
                 treasury_before: self.treasury_before(index)?,
@@ -170,7 +169,7 @@ impl Reader {
         target: MilestoneIndex,
         base: &Schedule,
         base_index: MilestoneIndex,
-    ) -> Result<Schedule, Error> {
+    ) -> Result<Schedule, ExportError> {
         let now = self.schedule()?;
         if now.since <= target {
             return Ok(now);
@@ -178,18 +177,22 @@ impl Reader {
         let mut schedule = base.clone();
         for index in (base_index.0 + 1..=target.0).map(MilestoneIndex) {
             let announced = self.stored(index)?.milestone.essence.options.parameters();
-            schedule.confirm(index, announced).map_err(|_| self.missing("protocol parameters"))?;
+            schedule.confirm(index, announced).map_err(|_| ExportError::Pruned("protocol parameters"))?;
         }
         Ok(schedule)
     }
 
     /// TIP-35: > blocks referenced up to the target that have a child referenced by a later milestone
-    fn entry_points(&self, target: MilestoneIndex, newest: MilestoneIndex) -> Result<Vec<BlockId>, Error> {
-        let base = self.base()?.ok_or_else(|| self.missing("base of the ledger"))?;
+    fn entry_points(
+        &self,
+        target: MilestoneIndex,
+        newest: MilestoneIndex,
+    ) -> Result<Vec<BlockId>, ExportError> {
+        let base = self.base()?.ok_or(ExportError::Pruned("base of the ledger"))?;
         let mut points = BTreeSet::new();
         for key in self.referenced_between(target.next(), newest)? {
-            let bytes = self.block_at(key)?.ok_or_else(|| self.missing("block"))?;
-            let block = Block::parse(&bytes).map_err(|_| self.missing("block"))?;
+            let bytes = self.block_at(key)?.ok_or(ExportError::Pruned("block"))?;
+            let block = Block::parse(&bytes).map_err(|_| ExportError::Pruned("block"))?;
             for parent in block.parents.as_slice() {
                 let is_older = match self.reference(parent)? {
                     Some(reference) => reference.milestone <= target,

@@ -10,7 +10,7 @@
 //! | `state` | `marker` | newest milestone applied, u32 BE |
 //! | | `treasury` | milestone id, 32 bytes; amount u64 BE |
 //! | | `schedule` | protocol parameters, see [`Schedule`] |
-//! | | `base` | the snapshot that it began with, see [`Base`] |
+//! | `base` | `base` | the snapshot that it began with, see [`Base`] |
 
 use std::fs::{self, File};
 use std::ops::Bound;
@@ -38,6 +38,10 @@ const BASE: &str = "base";
 
 /// Milestones that are applied between two flushes; the epochs have them all.
 const FLUSH_EVERY: u32 = 6;
+
+/// What is longer than a quarter of it would become a file of its own, which this release never makes durable. No page is
+/// that long: a leaf holds 16 outputs or so, of 32 KiB at most.
+const SEGMENT_BYTES: usize = 4 << 20;
 
 /// Memory for the page cache; twice to four times as much is used in all.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -78,6 +82,7 @@ pub(super) struct Ledger {
     db: sled::Db,
     unspent: sled::Tree,
     state: sled::Tree,
+    base: sled::Tree,
     path: PathBuf,
     /// Odd while a milestone is applied.
     changes: Arc<AtomicU64>,
@@ -97,14 +102,23 @@ impl Drop for Changing {
 const CHANGES_TAKE: Duration = Duration::from_millis(5);
 
 impl Ledger {
-    /// Opens or creates the database. One whose import was not finished is begun anew.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    /// Opens or creates the database. One whose import was not finished is begun anew, unless milestones were `committed`
+    /// on top of it: then it is damaged.
+    pub(super) fn open(path: &Path, committed: bool) -> Result<Self, Error> {
         let ledger = Self::open_as_is(path)?;
-        if ledger.marker()?.is_some() || (ledger.unspent.is_empty() && ledger.state.is_empty()) {
+        let untouched = ledger.unspent.is_empty() && ledger.state.is_empty() && ledger.base.is_empty();
+        if ledger.marker()?.is_some() || untouched {
             return Ok(ledger);
         }
+        if committed {
+            return Err(ledger.damaged("ledger marker"));
+        }
         drop(ledger);
-        fs::remove_dir_all(path).map_err(Error::io("deleting a half imported ledger", path))?;
+        // Renamed first: half a database is none. The name is one that each start clears away.
+        let trash = path.with_file_name("x99999999");
+        fs::rename(path, &trash).map_err(Error::io("renaming a half imported ledger", path))?;
+        path.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", path))?;
+        fs::remove_dir_all(&trash).map_err(Error::io("deleting a half imported ledger", &trash))?;
         Self::open_as_is(path)
     }
 
@@ -115,6 +129,7 @@ impl Ledger {
             .path(path)
             .cache_capacity(CACHE_BYTES)
             .use_compression(false)
+            .segment_size(SEGMENT_BYTES)
             // Its own thread collects what is dead; without that the file only grows.
             .flush_every_ms(Some(5_000))
             .open()
@@ -123,6 +138,7 @@ impl Ledger {
         let ledger = Self {
             unspent: tree("unspent")?,
             state: tree("state")?,
+            base: tree("base")?,
             path: path.to_path_buf(),
             changes: Arc::default(),
             db,
@@ -145,7 +161,7 @@ impl Ledger {
     pub(super) fn found(&self, base: &Base) -> Result<(), Error> {
         self.set_treasury(base.treasury)?;
         self.put(SCHEDULE, base.schedule.to_bytes())?;
-        self.put(BASE, pack_base(base))?;
+        self.base.insert(BASE, pack_base(base)).map_err(self.failed("writing the ledger"))?;
         // What is durable with the marker is whole.
         self.flush()?;
         self.set_marker(base.target.index)?;
@@ -166,13 +182,16 @@ impl Ledger {
         for spent in &delta.consumed {
             self.remove(&spent.booked.id)?;
         }
+        // All at once: parameters must not come into force twice.
+        let mut state = sled::Batch::default();
         if let Some(schedule) = schedule {
-            self.put(SCHEDULE, schedule.to_bytes())?;
+            state.insert(SCHEDULE, schedule.to_bytes());
         }
         if let Some(treasury) = delta.treasury {
-            self.set_treasury(treasury)?;
+            state.insert(TREASURY, treasury_value(treasury));
         }
-        self.set_marker(index)?;
+        state.insert(MARKER, index.0.to_be_bytes().to_vec());
+        self.state.apply_batch(state).map_err(self.failed("writing the ledger"))?;
         if index.0.is_multiple_of(FLUSH_EVERY) { self.flush() } else { Ok(()) }
     }
 
@@ -194,7 +213,7 @@ impl Ledger {
     }
 
     fn set_treasury(&self, treasury: Treasury) -> Result<(), Error> {
-        self.put(TREASURY, [treasury.milestone.0.as_slice(), &treasury.amount.to_be_bytes()].concat())
+        self.put(TREASURY, treasury_value(treasury))
     }
 
     /// Makes everything durable: this release's own flush only starts the writing.
@@ -221,7 +240,8 @@ impl Ledger {
     }
 
     pub(super) fn base(&self) -> Result<Option<Base>, Error> {
-        self.get(BASE, "ledger base", |bytes| parse_base(bytes).ok())
+        let value = self.base.get(BASE).map_err(self.failed("reading the ledger"))?;
+        value.map(|bytes| parse_base(&bytes).map_err(|_| self.damaged("ledger base"))).transpose()
     }
 
     pub(super) fn schedule(&self) -> Result<Option<Schedule>, Error> {
@@ -284,6 +304,10 @@ impl Ledger {
     fn parse(&self, bytes: &[u8]) -> Result<Booked, Error> {
         Booked::parse(&mut Bytes::new(bytes)).map_err(|_| self.damaged("unspent output"))
     }
+}
+
+fn treasury_value(treasury: Treasury) -> Vec<u8> {
+    [treasury.milestone.0.as_slice(), &treasury.amount.to_be_bytes()].concat()
 }
 
 fn failed(path: &Path, doing: &'static str, error: sled::Error) -> Error {

@@ -42,13 +42,16 @@ use space::Space;
 
 pub use export::ExportError;
 pub use open::{Recovered, StoredMilestone};
-pub use reader::{OutputRecord, Reader};
+pub use reader::{Changes, OutputRecord, Reader};
 
 /// How much to keep, and in which portions.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Milestones whose blocks are kept; at least.
     pub keep_milestones: u32,
+    /// Milestones that the living part of the Tangle reaches back: what they brought is never pruned, not even when the
+    /// disk is full.
+    pub live_milestones: u32,
     /// Memory for each epoch's page cache, in bytes.
     pub cache_bytes: usize,
 }
@@ -258,6 +261,8 @@ impl Store {
 
     /// Starts the next epoch, then closes the one that was written to.
     fn rotate(&mut self) -> Result<(), Error> {
+        // What the ledger may have to catch up stands in the newest epoch then, which is never pruned.
+        self.ledger.flush()?;
         let number = self.active_number + 1;
         let epoch = Arc::new(Epoch::new(&self.folder, number, self.limits.cache_bytes));
         let handles = epoch.create()?;
@@ -276,17 +281,18 @@ impl Store {
         Ok(())
     }
 
-    /// Drops the oldest epochs as long as the others hold enough milestones, or there are too many of them,
-    /// or the disk is full. The newest two stay.
+    /// Drops the oldest epochs as long as the others hold enough milestones; with less when there are too many of them
+    /// or the disk is full, but never what the living part of the Tangle needs. The newest two stay.
     fn prune(&mut self) -> Result<(), Error> {
         loop {
             let epochs = self.epochs.all();
             let [oldest, second, _, ..] = epochs.as_slice() else { return Ok(()) };
-            let enough = second.first_milestone()?.is_some_and(|first_kept| {
-                let kept = self.confirmed.get().0.saturating_sub(first_kept.0) + 1;
-                kept >= self.limits.keep_milestones
-            });
-            if !enough && epochs.len() <= MAX_EPOCHS && !self.space.is_low()? {
+            let Some(first_kept) = second.first_milestone()? else { return Ok(()) };
+            let kept = self.confirmed.get().0.saturating_sub(first_kept.0) + 1;
+            let enough = kept >= self.limits.keep_milestones;
+            let too_many = epochs.len() > MAX_EPOCHS;
+            let spare = kept > self.limits.live_milestones && (enough || too_many || self.space.is_low()?);
+            if !spare {
                 return Ok(());
             }
             self.epochs.change(|epochs| epochs.remove(0));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::epoch::Epoch;
+use super::epoch::{Epoch, Handles};
 use super::journal::Journal;
 use super::keys::BlockKey;
 use super::ledger::Ledger;
@@ -106,7 +106,8 @@ impl Store {
         let active = newest.create()?;
         let active_number = numbers[numbers.len() - 1];
         let (journal, acknowledged) = Journal::open(folder)?;
-        let ledger = Ledger::open(&folder.join("ledger"))?;
+        let committed = newest_marker(&epochs)?.is_some();
+        let ledger = Ledger::open(&folder.join("ledger"), committed)?;
         Ok(Self {
             folder: folder.to_path_buf(),
             limits,
@@ -184,7 +185,11 @@ impl Store {
         Ok(Recovered { confirmed, base, treasury: self.treasury, schedule, unreferenced, journal })
     }
 
-    fn schedule(&self) -> Result<Schedule, Error> {
+    /// Protocol parameters in force, and to come.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read, or is empty.
+    pub fn schedule(&self) -> Result<Schedule, Error> {
         self.ledger.schedule()?.ok_or_else(|| self.active.damaged("protocol parameters of the ledger"))
     }
 
@@ -211,6 +216,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The newest epoch may be empty still.
+fn newest_marker(epochs: &[Arc<Epoch>]) -> Result<Option<MilestoneIndex>, Error> {
+    for epoch in epochs.iter().rev() {
+        if let Some(marker) = epoch.read(Handles::marker)? {
+            return Ok(Some(marker));
+        }
+    }
+    Ok(None)
 }
 
 /// The newest blocks that no milestone references, in order of arrival, up to [`MAX_REPLAY_BYTES`].

@@ -26,6 +26,9 @@ pub struct Reader {
     confirmed: Confirmed,
 }
 
+/// Outputs that a milestone made, and those that it spent.
+pub type Changes = (Vec<OutputId>, Vec<OutputId>);
+
 /// An output, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputRecord {
@@ -50,14 +53,27 @@ impl Reader {
     /// # Errors
     /// [`Error`] when the store cannot be read.
     pub fn output(&self, id: &OutputId) -> Result<Option<OutputRecord>, Error> {
-        if let Some(booked) = self.ledger.unspent(id)? {
-            return Ok(Some(OutputRecord { booked, spent: None }));
-        }
-        let spent = self.find(|epoch| epoch.spent(id))?;
-        Ok(spent.map(|(spent, milestone)| OutputRecord {
-            booked: spent.booked,
-            spent: Some((spent.transaction, milestone)),
-        }))
+        // While a milestone is applied, an output may be in neither place.
+        self.stable(|| {
+            if let Some(booked) = self.ledger.unspent(id)? {
+                return Ok(Some(OutputRecord { booked, spent: None }));
+            }
+            let durable = self.confirmed.get();
+            let spent =
+                self.find(|epoch| Ok(epoch.spent(id)?.filter(|(_, milestone)| *milestone <= durable)))?;
+            Ok(spent.map(|(spent, milestone)| OutputRecord {
+                booked: spent.booked,
+                spent: Some((spent.transaction, milestone)),
+            }))
+        })
+    }
+
+    /// Ids of what a milestone made and spent; `None` when it is not confirmed, or pruned.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn changes(&self, index: MilestoneIndex) -> Result<Option<Changes>, Error> {
+        self.of_milestone(index, |epoch| epoch.changes(index))
     }
 
     /// What a milestone did to the ledger; `None` when it is not confirmed, or pruned.
@@ -65,8 +81,20 @@ impl Reader {
     /// # Errors
     /// [`Error`] when the store cannot be read.
     pub fn delta(&self, index: MilestoneIndex) -> Result<Option<Delta>, Error> {
+        self.of_milestone(index, |epoch| epoch.delta(index))
+    }
+
+    /// Of the epoch with a confirmed milestone.
+    fn of_milestone<T>(
+        &self,
+        index: MilestoneIndex,
+        mut read: impl FnMut(&Handles) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        if index > self.confirmed.get() {
+            return Ok(None);
+        }
         self.find(|epoch| match epoch.milestone(index)? {
-            Some(_) => epoch.delta(index).map(Some),
+            Some(_) => read(epoch).map(Some),
             None => Ok(None),
         })
     }

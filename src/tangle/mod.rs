@@ -105,6 +105,12 @@ impl Tangle {
         }
     }
 
+    /// From now on, other blocks are too deep.
+    pub fn set_below_max_depth(&mut self, below_max_depth: u8) {
+        self.depth = cone::Depth::new(below_max_depth);
+        self.keep = u32::from(below_max_depth) + 5;
+    }
+
     /// Blocks in memory.
     pub fn len(&self) -> usize {
         self.nodes.len()

@@ -54,7 +54,7 @@ impl fmt::Display for Report {
 }
 
 /// Everything is kept: nothing is pruned during a replay.
-const LIMITS: Limits = Limits { keep_milestones: u32::MAX, cache_bytes: 8 << 20 };
+const LIMITS: Limits = Limits { keep_milestones: u32::MAX, live_milestones: 5, cache_bytes: 8 << 20 };
 
 /// Replays all of it. `say` gets each line as soon as it is known.
 ///

@@ -28,7 +28,7 @@ struct Report {
 fn open(data: &Path, network: &str) -> anyhow::Result<(Store, Recovered)> {
     let folder = data.join("store");
     anyhow::ensure!(folder.is_dir(), "{}: no store there", folder.display());
-    let limits = Limits { keep_milestones: u32::MAX, cache_bytes: 4 << 20 };
+    let limits = Limits { keep_milestones: u32::MAX, live_milestones: 5, cache_bytes: 4 << 20 };
     let mut store = Store::open(&folder, network, limits)?;
     let recovered = store.recover(0)?;
     Ok((store, recovered))

@@ -195,7 +195,7 @@ fn spend(network: &Network, owner: &SigningKey, input: &osmia::ledger::Booked) -
 /// Seconds from the arrival of a milestone to its being durable and told.
 fn confirm(network: &Network, owner: &SigningKey, count: usize) -> f64 {
     let folder = tempfile::tempdir().unwrap();
-    let limits = Limits { keep_milestones: 1_000, cache_bytes: 8 << 20 };
+    let limits = Limits { keep_milestones: 1_000, live_milestones: 5, cache_bytes: 8 << 20 };
     let mut store = Store::open(folder.path(), &network.params.network_name, limits).unwrap();
     let (outputs, blocks) = cone(network, owner, count);
     for output in outputs {

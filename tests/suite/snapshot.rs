@@ -124,7 +124,8 @@ fn milestone(index: MilestoneIndex, parent: &BlockId) -> Milestone {
 }
 
 fn open(folder: &Path) -> Store {
-    Store::open(folder, "test", Limits { keep_milestones: 200, cache_bytes: 1 << 20 }).unwrap()
+    Store::open(folder, "test", Limits { keep_milestones: 200, live_milestones: 5, cache_bytes: 1 << 20 })
+        .unwrap()
 }
 
 fn loaded(file: &[u8], delta: Option<&[u8]>) -> (Base, Outputs) {

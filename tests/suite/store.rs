@@ -10,7 +10,7 @@ use osmia::protocol::milestone::{Essence, Milestone, Signature};
 use osmia::snapshot::genesis;
 use osmia::store::{Error, Limits, Recovered, Store};
 
-const LIMITS: Limits = Limits { keep_milestones: 20, cache_bytes: 1 << 20 };
+const LIMITS: Limits = Limits { keep_milestones: 20, live_milestones: 5, cache_bytes: 1 << 20 };
 
 fn open(folder: &Path) -> (Store, Recovered) {
     let mut store = Store::open(folder, "test", LIMITS).unwrap();
@@ -226,4 +226,24 @@ fn a_folder_of_another_network_is_refused() {
     let error = Store::open(folder.path(), "other", LIMITS).map(drop).unwrap_err();
     assert!(matches!(&error, Error::Foreign { found, .. } if found.contains("\"test\"")), "{error}");
     assert!(error.to_string().contains("use another data folder"), "{error}");
+}
+
+/// What the living part of the Tangle needs stays, however many epochs that takes.
+#[test]
+fn what_is_still_needed_is_not_pruned() {
+    let folder = tempfile::tempdir().unwrap();
+    // An epoch for each milestone; the owner wants two, the Tangle needs five.
+    let limits = Limits { keep_milestones: 2, live_milestones: 5, cache_bytes: 1 << 20 };
+    let mut store = Store::open(folder.path(), "test", limits).unwrap();
+    let config = osmia::config::Config::parse("[coordinator]\nenabled = true\n").unwrap();
+    store.found(&genesis::base(config.network.params)).unwrap();
+    store.recover(0).unwrap();
+    (1..=12).for_each(|index| store.commit(&confirmation(index, &[])).unwrap());
+    let pruned = store.pruning_index().unwrap().0;
+    assert!((1..=7).contains(&pruned), "pruned up to {pruned} of 12");
+    // The ledger follows from what is left, also after it was not closed in order.
+    let copy_of = tempfile::tempdir().unwrap();
+    copy(folder.path(), copy_of.path());
+    let mut again = Store::open(copy_of.path(), "test", limits).unwrap();
+    assert_eq!(again.recover(0).unwrap().confirmed.unwrap().stamp().index, MilestoneIndex(12));
 }
