@@ -17,6 +17,13 @@ const PC_LIMIT: i32 = 95_000;
 /// Trip points that can be meant.
 const SANE: std::ops::RangeInclusive<i32> = 40_000..=125_000;
 
+/// Where the Raspberry Pi's firmware tells what it does, in hex digits.
+const FIRMWARE: &str = "devices/platform/soc/soc:firmware/get_throttled";
+
+/// Of these: the frequency is capped, and the processor is throttled. Not the soft limit of a Pi 3B+, which it reaches at 60
+/// degrees, and which costs less than a thread does.
+const THROTTLED: u32 = 0b0110;
+
 /// The files.
 #[derive(Debug)]
 pub struct Sensors {
@@ -24,6 +31,8 @@ pub struct Sensors {
     limit: i32,
     /// Highest frequency of each policy that is allowed now, and that was allowed at first.
     frequencies: Vec<(File, u64)>,
+    /// What the firmware of a Raspberry Pi tells, where the kernel has a file for it (Raspberry Pi OS).
+    firmware: Option<File>,
     /// Whether it was told that the sensor fails.
     told: AtomicBool,
 }
@@ -50,6 +59,7 @@ impl Sensors {
             temperature: zone.and_then(|zone| File::open(zone.join("temp")).ok()),
             limit,
             frequencies: policies.into_iter().filter_map(frequency).collect(),
+            firmware: File::open(sys.join(FIRMWARE)).ok(),
             told: AtomicBool::new(false),
         }
     }
@@ -60,12 +70,20 @@ impl Sensors {
         Heat {
             millidegrees: self.temperature.as_ref().map(|file| number(file).unwrap_or_else(|| self.failed())),
             limit: self.limit,
-            throttled: self.frequencies.iter().any(slowed),
+            throttled: self.frequencies.iter().any(slowed) || self.is_throttled(),
         }
     }
 }
 
 impl Sensors {
+    fn is_throttled(&self) -> bool {
+        let mut text = [0; 24];
+        let length = self.firmware.as_ref().map_or(0, |file| file.read_at(&mut text, 0).unwrap_or(0));
+        let digits = std::str::from_utf8(&text[..length]).unwrap_or_default().trim();
+        let flags = u32::from_str_radix(digits.trim_start_matches("0x"), 16);
+        flags.is_ok_and(|flags| flags & THROTTLED != 0)
+    }
+
     /// A sensor that fails counts as too hot: nobody would notice otherwise.
     fn failed(&self) -> i32 {
         if !self.told.swap(true, Ordering::Relaxed) {

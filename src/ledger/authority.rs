@@ -1,10 +1,9 @@
 //! Who may issue milestones: key ranges and the number of signatures (TIP-29 §Syntactic validation).
 
-use ed25519_zebra::{Signature as Ed25519, VerificationKey};
-
 use crate::protocol::block::Block;
 use crate::protocol::id::MilestoneIndex;
 use crate::protocol::milestone::Milestone;
+use crate::protocol::signature;
 
 /// A key and the milestones it may sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,15 +75,14 @@ impl Authority {
             return Err(Refusal::TooFew { found, needed: self.threshold });
         }
         let message = milestone.essence.id();
-        for signature in milestone.signatures() {
+        for made in milestone.signatures() {
             // TIP-29: > each signature MUST be by a key that applies at the milestone's index
-            if !self.applies(&signature.public_key, index) {
+            if !self.applies(&made.public_key, index) {
                 return Err(Refusal::ForeignKey(index));
             }
-            // ZIP-215 rules, as HORNET has them.
-            VerificationKey::try_from(signature.public_key)
-                .and_then(|key| key.verify(&Ed25519::from(signature.signature), &message.0))
-                .map_err(|_| Refusal::Signature)?;
+            if !signature::is_valid(&made.public_key, &made.signature, &message.0) {
+                return Err(Refusal::Signature);
+            }
         }
         Ok(())
     }

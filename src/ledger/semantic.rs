@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ed25519_zebra::{Signature, VerificationKey};
-
 use super::chain::{self, ChainId, Chains, Transition};
 use super::tokens::{self, Sums};
 use super::{Booked, Conflict};
@@ -12,6 +10,7 @@ use crate::protocol::id::{OutputId, TransactionId};
 use crate::protocol::output::condition::Condition;
 use crate::protocol::output::feature::Feature;
 use crate::protocol::output::{Basic, Output};
+use crate::protocol::signature;
 use crate::protocol::transaction::{Transaction, Unlock, inputs_commitment};
 
 /// What is known of a transaction's signatures.
@@ -27,7 +26,7 @@ pub enum Signatures {
 pub fn signatures(transaction: &Transaction) -> Signatures {
     let message = transaction.essence.signing_hash();
     let right = transaction.unlocks.iter().all(|unlock| match unlock {
-        Unlock::Signature { public_key, signature } => is_right(public_key, signature, &message),
+        Unlock::Signature { public_key, signature } => signature::is_valid(public_key, signature, &message),
         Unlock::Reference(_) | Unlock::Alias(_) | Unlock::Nft(_) => true,
     });
     if right { Signatures::Right } else { Signatures::Unknown }
@@ -147,7 +146,8 @@ fn unlock(
                 if Address::of_key(public_key) != Address::Ed25519(hash) {
                     return Err(Conflict::Signature);
                 }
-                if signatures == Signatures::Unknown && !is_right(public_key, signature, &message) {
+                if signatures == Signatures::Unknown && !signature::is_valid(public_key, signature, &message)
+                {
                     return Err(Conflict::Signature);
                 }
                 unlocked.add(owner, at);
@@ -165,13 +165,6 @@ fn unlock(
         }
     }
     Ok(unlocked)
-}
-
-/// ZIP-215 rules, as HORNET has them.
-fn is_right(public_key: &[u8; 32], signature: &[u8; 64], message: &[u8; 32]) -> bool {
-    VerificationKey::try_from(*public_key)
-        .and_then(|key| key.verify(&Signature::from(*signature), message))
-        .is_ok()
 }
 
 /// Who has to unlock an output; `next` is what becomes of its chain.

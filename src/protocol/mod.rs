@@ -21,6 +21,7 @@ pub mod output;
 pub mod pack;
 pub mod params;
 pub mod rent;
+pub mod signature;
 pub mod tagged_data;
 pub mod transaction;
 pub mod treasury;

@@ -20,6 +20,7 @@ mod readme;
 mod rest;
 mod seeds;
 mod semantics;
+mod signatures;
 mod snapshot;
 mod spend;
 mod store;

@@ -176,6 +176,33 @@ fn trip_points_that_mean_nothing_are_ignored() {
     }
 }
 
+/// What the firmware of a Raspberry Pi does counts, be it that no other file tells.
+#[test]
+fn a_board_whose_firmware_throttles_is_throttled() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = SimulatedBoard::new(folder.path(), 70_000.0);
+    fs::create_dir_all(folder.path().join("devices/platform/soc/soc:firmware")).unwrap();
+    let file = "devices/platform/soc/soc:firmware/get_throttled";
+    board.write(file, "0");
+    let sensors = Sensors::open(folder.path());
+    // Each line: flags, whether the processor is slowed down now. The upper half says what has ever happened.
+    for (flags, throttled) in [
+        ("0", false),
+        ("1", false),
+        ("2", true),
+        ("4", true),
+        ("8", false),
+        ("e0000", false),
+        ("0xe0006", true),
+    ] {
+        board.write(file, flags);
+        assert_eq!(sensors.read().throttled, throttled, "{flags}");
+    }
+    let mut governor = Governor::new(4);
+    let allowed = (0..60).map(|second| governor.judge(Duration::from_secs(second), sensors.read(), None));
+    assert_eq!(allowed.last(), Some(1), "one thread goes on");
+}
+
 /// Nobody knows how hot the board is: nothing is mined.
 #[test]
 fn a_sensor_that_fails_counts_as_too_hot() {

@@ -189,3 +189,51 @@ fn a_recorded_milestone_block() {
     authority.threshold = 1;
     authority.check(&block, milestone).unwrap_err();
 }
+
+#[test]
+fn v8_parameters_as_an_option() {
+    use osmia::protocol::milestone::MilestoneOption;
+    use osmia::protocol::pack::{Reader, Writer};
+    let params = parameters("private_tangle1").pack();
+    let option = MilestoneOption::Parameters {
+        target: osmia::protocol::id::MilestoneIndex(0),
+        protocol_version: 2,
+        params: params.clone(),
+    };
+    let mut writer = Writer::default();
+    option.pack(&mut writer);
+    let packed = writer.into_bytes();
+    assert_eq!(packed, [bytes("0100000000022800"), params].concat());
+    assert_eq!(MilestoneOption::parse(&mut Reader::new(&packed)), Ok(option));
+}
+
+/// The genesis snapshot of HORNET's integration tests, 304 bytes, field by field.
+#[test]
+fn v12_a_genesis_snapshot() {
+    use osmia::snapshot::full::{self, FullReader};
+    let zeros = |count: usize| "00".repeat(count);
+    let text = [
+        "0200".to_owned(),
+        zeros(12 + 32 + 4 + 32 + 8),
+        "2a00".to_owned(),
+        "01000000000222000209616c7068616e65743103726d73640000000ff4010000010ac15d2dd3f7df0900".to_owned(),
+        "0100000000000000000000000100".to_owned(),
+        zeros(34 + 32 + 8),
+        "2e000000".to_owned(),
+        "03c15d2dd3f7df0900000100006920b176f613ec7be59e68fc68f597eb3393af80f74c7c3db78198147d5f1f9200"
+            .to_owned(),
+        zeros(32),
+    ];
+    let file = bytes(&text.concat());
+    assert_eq!(file.len(), 304);
+    let mut reader = FullReader::new(file.as_slice()).unwrap();
+    let header = reader.header().clone();
+    assert_eq!((header.params.network_name.as_str(), header.params.min_pow_score), ("alphanet1", 100));
+    let output = reader.output().unwrap().unwrap();
+    assert_eq!(output.output.value().amount, 2_779_530_283_277_761);
+    assert!(reader.output().unwrap().is_none() && reader.diff().unwrap().is_none());
+    let points = reader.entry_points().unwrap();
+    let mut again = Vec::new();
+    full::write(&mut again, &header, std::iter::once(Ok(output)), std::iter::empty(), &points).unwrap();
+    assert_eq!(again, file);
+}
