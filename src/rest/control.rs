@@ -24,9 +24,22 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// In this folder, which is made when it is needed.
+    /// In this folder, which is made when it is needed. What a power cut left half written is deleted.
     pub fn new(folder: PathBuf) -> Self {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "tmp") {
+                // It only takes room.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         Self { folder, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Whether a tenth of the disk is free: a snapshot must not take the room that milestones need.
+    fn has_room(&self) -> bool {
+        let near = self.folder.ancestors().find(|folder| folder.exists());
+        let about = near.and_then(|folder| rustix::fs::statvfs(folder).ok());
+        about.is_none_or(|about| about.f_bavail.saturating_mul(10) >= about.f_blocks)
     }
 }
 
@@ -52,6 +65,9 @@ pub(super) async fn create_snapshot(
         ApiError::bad_request(format!("invalid request: {error}; write {{\"index\": N}}"))
     })?;
     check_limits(&api, request.index)?;
+    if !api.snapshots.has_room() {
+        return Err(ApiError::failed("creating snapshot failed: less than a tenth of the disk is free"));
+    }
     let turn = api.snapshots.turn.clone().try_acquire_owned();
     let turn =
         turn.map_err(|_| ApiError::unavailable("another snapshot is being written").retry_after(10))?;
