@@ -77,7 +77,7 @@ pub struct Status {
     pub latest: MilestoneStamp,
     /// Newest milestone confirmed.
     pub confirmed: MilestoneStamp,
-    /// Block that carried it; the zero block before the first.
+    /// Block that carried it; a solid entry point before the first.
     pub confirmed_block: BlockId,
     /// Newest index whose data are gone.
     pub pruning_index: MilestoneIndex,

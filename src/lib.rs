@@ -9,7 +9,7 @@
 //! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] [`token`] | words: bytes and text to values |
 //! | L1 | [`tangle`] [`ledger`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
 //! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
-//! | L3 | [`store`] [`handle`] [`mining`] [`files`] [`identity`] [`logging`] | what survives, and what ports may hold |
+//! | L3 | [`store`] [`handle`] [`keeper`] [`mining`] [`files`] [`identity`] [`logging`] | what survives, and what ports may hold |
 //! | L4 | [`rest`] [`coordinator`] [`rescue`] [`timekeeper`] [`confine`] [`firmware`] [`hardware`] | ports and hands |
 //! | L5 | [`node`] [`init`] [`tools`] | the node, PID 1, tools without a node |
 //! | top | [`cli`] | command line |
@@ -40,6 +40,7 @@ pub mod handle;
 pub mod hardware;
 pub mod identity;
 pub mod init;
+pub mod keeper;
 pub mod ledger;
 pub mod logging;
 pub mod mining;

@@ -131,6 +131,60 @@ pub struct Storage {
     pub cache_mib: NonZeroU32,
 }
 
+/// Snapshots: taken by the node itself, and where an empty store gets its first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Whether the node takes any by itself.
+    pub enabled: bool,
+    /// Milestones between the newest and the one that the snapshot is of.
+    pub depth: u32,
+    /// Milestones between two snapshots.
+    pub interval: NonZeroU32,
+    /// Where to download one, when there is none and the store is empty.
+    pub sources: Vec<Source>,
+    /// Authority that signs the sources' certificates, besides the public ones; in PEM.
+    pub authority: Option<String>,
+}
+
+/// Where a snapshot can be downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The full snapshot.
+    pub full: Url,
+    /// A delta that goes on from it.
+    pub delta: Option<Url>,
+}
+
+/// An address on the web, by HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// All of it.
+    pub text: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Url {
+    /// `None` when it is not `https://`, a host, perhaps a port, and perhaps a path.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("https://")?;
+        let authority = rest.split(['/', '?']).next()?;
+        // An IPv6 address stands in brackets.
+        let behind_host = match authority.strip_prefix('[') {
+            Some(address) => address.split_once(']')?.1,
+            None => authority.find(':').map_or("", |at| &authority[at..]),
+        };
+        let port = match behind_host.strip_prefix(':') {
+            Some(port) => port.parse().ok().filter(|port| *port > 0)?,
+            None if behind_host.is_empty() => 443,
+            None => return None,
+        };
+        let has_host = authority.len() > behind_host.len();
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !authority.contains('@');
+        (has_host && plain).then(|| Self { text: text.to_owned(), port })
+    }
+}
+
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -150,6 +204,8 @@ pub struct Config {
     pub coordinator: Coordinator,
     /// Disk.
     pub storage: Storage,
+    /// Snapshots.
+    pub snapshots: Snapshots,
     /// Whether a node without a connected peer is unhealthy (HORNET's rule). A founder that is alone in
     /// its network sets this to false.
     pub require_peers: bool,

@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{BaseToken, Clock, Config, Coordinator, Error, MilestoneKey, Network, Pow, Storage};
+use super::{
+    BaseToken, Clock, Config, Coordinator, Error, MilestoneKey, Network, Pow, Snapshots, Source, Storage, Url,
+};
 use crate::protocol::address::Address;
 use crate::protocol::params::{ProtocolParameters, RentStructure};
 use crate::protocol::{PROTOCOL_VERSION, hex};
@@ -23,6 +25,7 @@ struct RawConfig {
     pow: RawPow,
     coordinator: RawCoordinator,
     storage: RawStorage,
+    snapshots: RawSnapshots,
     health: RawHealth,
 }
 
@@ -95,6 +98,23 @@ struct RawCoordinator {
 struct RawStorage {
     keep_milestones: Spanned<u32>,
     cache_mib: Spanned<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawSnapshots {
+    enabled: bool,
+    depth: u32,
+    interval: Spanned<u32>,
+    sources: Vec<RawSource>,
+    authority: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    full: Spanned<String>,
+    delta: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +194,13 @@ impl Default for RawStorage {
     }
 }
 
+/// HORNET's depth and interval; but the snapshots are taken: a node that lost its store comes back by them.
+impl Default for RawSnapshots {
+    fn default() -> Self {
+        Self { enabled: true, depth: 50, interval: unplaced(200), sources: Vec::new(), authority: None }
+    }
+}
+
 impl Default for RawHealth {
     fn default() -> Self {
         Self { require_peers: true, require_clock: true }
@@ -245,6 +272,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
             keep_milestones: keep_milestones(&checker, &raw)?,
             cache_mib: checker.at_least_one("storage.cache_mib", &raw.storage.cache_mib)?,
         },
+        snapshots: snapshots(&checker, &raw.snapshots)?,
         require_peers: raw.health.require_peers,
         require_clock: raw.health.require_clock,
         clock: Clock {
@@ -314,6 +342,36 @@ fn keep_milestones(checker: &Checker<'_>, raw: &RawConfig) -> Result<NonZeroU32,
             &format!("write {least} or more: ten times network.below_max_depth and five"),
         )),
     }
+}
+
+fn snapshots(checker: &Checker<'_>, raw: &RawSnapshots) -> Result<Snapshots, Error> {
+    let url = |key: &str, text: &Spanned<String>| {
+        Url::parse(text.get_ref()).ok_or_else(|| {
+            let problem = format!("{:?} is no address of HTTPS", text.get_ref());
+            checker.error(key, text, problem, "write like https://example.org/full_snapshot.bin")
+        })
+    };
+    if let Some(one) = raw.sources.get(MAX_SOURCES) {
+        let fix = format!("keep {MAX_SOURCES}");
+        return Err(checker.error("snapshots.sources", &one.full, "too many sources", &fix));
+    }
+    let source = |raw: &RawSource| {
+        let delta = raw.delta.as_ref().map(|delta| url("snapshots.sources.delta", delta));
+        Ok(Source { full: url("snapshots.sources.full", &raw.full)?, delta: delta.transpose()? })
+    };
+    if let Some(authority) = &raw.authority
+        && !authority.get_ref().contains("-----BEGIN CERTIFICATE-----")
+    {
+        let fix = "write its certificate in PEM, in three quotation marks at each end";
+        return Err(checker.error("snapshots.authority", authority, "no certificate", fix));
+    }
+    Ok(Snapshots {
+        enabled: raw.enabled,
+        depth: raw.depth,
+        interval: checker.at_least_one("snapshots.interval", &raw.interval)?,
+        sources: raw.sources.iter().map(source).collect::<Result<_, _>>()?,
+        authority: raw.authority.as_ref().map(|authority| authority.get_ref().clone()),
+    })
 }
 
 fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {

@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use crate::engine::{Unfit, Verdict, checked};
 use crate::handle::{NodeHandle, Status, Unavailable};
 use crate::ledger::whiteflag::{self, Mutations, Question};
-use crate::protocol::block::{Block, Parents, Payload};
+use crate::protocol::block::{Block, Parents};
 use crate::protocol::id::BlockId;
 use crate::protocol::milestone::{Essence, Milestone};
 use key::Key;
@@ -170,12 +170,7 @@ impl Coordinator {
         let signature = self.key.sign(essence.id());
         let milestone =
             Milestone::new(essence, vec![signature]).map_err(|error| Error::Refused(error.to_string()))?;
-        Ok(Block {
-            protocol_version,
-            parents: question.parents.clone(),
-            payload: Some(Payload::Milestone(Box::new(milestone))),
-            nonce: 0,
-        })
+        Ok(Block::of_milestone(milestone))
     }
 
     /// Hands a milestone block to the node; it is confirmed and durable when this returns.

@@ -57,7 +57,9 @@ impl EngineThread {
         let (treasury, schedule) = (recovered.treasury, recovered.schedule);
         let network = Arc::new(Network { params: schedule.active.clone(), authority });
         let start = Start { confirmed, treasury, schedule, ..Start::at(base) };
-        let confirmed_block = recovered.confirmed.as_ref().map_or(BlockId::ZERO, |found| found.block_id);
+        // A snapshot's milestone may not be known as a block; its solid entry points are. A new network's is the zero block.
+        let entry_point = base.entry_points.first().copied().unwrap_or(BlockId::ZERO);
+        let confirmed_block = recovered.confirmed.as_ref().map_or(entry_point, |found| found.block_id);
         let mut this = Self {
             engine: Engine::new(start),
             reader: store.reader(),
@@ -74,6 +76,9 @@ impl EngineThread {
         let (unreferenced, journal) = (recovered.unreferenced.len(), recovered.journal.len());
         for bytes in recovered.unreferenced.into_iter().chain(recovered.journal) {
             if let Some(block) = recheck(&this.network, bytes) {
+                if block.milestone.as_ref().is_some_and(|found| found.essence.stamp() == confirmed) {
+                    this.confirmed_block = block.id;
+                }
                 this.engine.submit(&this.reader, block, Origin::Replayed, 0)?;
                 // The journal holds these blocks already, and keeps them until the next commit.
                 this.perform(false)?;

@@ -8,7 +8,10 @@ use anyhow::Context;
 
 use crate::config::Config;
 use crate::coordinator;
+use crate::keeper::Keeper;
+use crate::ledger::authority::Authority;
 use crate::protocol::address::Address;
+use crate::protocol::block::Block;
 use crate::snapshot::delta::DeltaReader;
 use crate::snapshot::full::FullReader;
 use crate::snapshot::{genesis, load};
@@ -17,20 +20,19 @@ use crate::store::Store;
 /// Folder of snapshot files in the node's folder.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 
-/// Names of the files that are loaded, as HORNET has them.
-const FULL: &str = "full_snapshot.bin";
-const DELTA: &str = "delta_snapshot.bin";
-
 /// Fills an empty store.
-pub(super) fn found(store: &mut Store, config: &Config, data: &Path, identity: &Path) -> anyhow::Result<()> {
-    let folder = data.join(SNAPSHOTS);
-    let full = folder.join(FULL);
-    if full.exists() {
-        let delta = Some(folder.join(DELTA)).filter(|delta| delta.exists());
-        return load_files(store, config, &full, delta.as_ref());
+pub(super) fn found(
+    store: &mut Store,
+    config: &Config,
+    authority: &Authority,
+    keeper: &Keeper,
+    identity: &Path,
+) -> anyhow::Result<()> {
+    if let Some((full, delta)) = keeper.files() {
+        return load_files(store, config, authority, &full, delta.as_ref());
     }
     let params = &config.network.params;
-    let owner = genesis_owner(config, identity, &full)?;
+    let owner = genesis_owner(config, identity, &keeper.full_path())?;
     tracing::info!(owner = owner.to_bech32(&params.bech32_hrp), "a new network: all base tokens go there");
     for output in genesis::outputs(params.token_supply, owner, &[]).unwrap_or_default() {
         load::Target::insert(store, output)?;
@@ -41,6 +43,7 @@ pub(super) fn found(store: &mut Store, config: &Config, data: &Path, identity: &
 fn load_files(
     store: &mut Store,
     config: &Config,
+    authority: &Authority,
     full: &Path,
     delta: Option<&PathBuf>,
 ) -> anyhow::Result<()> {
@@ -54,7 +57,15 @@ fn load_files(
         full.display()
     );
     let delta = delta.map(|path| Ok::<_, anyhow::Error>(DeltaReader::new(open(path)?)?));
-    let base = load::load(reader, delta.transpose()?, store).with_context(|| full.display().to_string())?;
+    let loaded = load::load(reader, delta.transpose()?, store).with_context(|| full.display().to_string())?;
+    let load::Loaded { base, milestone } = loaded;
+    if let Some(milestone) = milestone {
+        let block = Block::of_milestone(milestone.clone());
+        authority.check(&block, &milestone).with_context(|| {
+            format!("{}: its milestone {} is none of this network", full.display(), base.target.index)
+        })?;
+        store.bring(block.pack())?;
+    }
     tracing::info!(milestone = base.target.index.0, "snapshot loaded");
     Ok(store.found(&base)?)
 }

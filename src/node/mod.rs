@@ -21,9 +21,10 @@ use crate::config::Config;
 use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
-use crate::handle::{Facts, NodeHandle, REQUESTS};
+use crate::handle::{Facts, NodeHandle, REQUESTS, Status};
 use crate::hardware::heat::Sensors;
 use crate::identity::Identity;
+use crate::keeper::{Keeper, automatic};
 use crate::ledger::authority::{Authority, KeyRange};
 use crate::mining::Miner;
 use crate::mining::calibration::{self, Findings};
@@ -33,7 +34,7 @@ use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::rest;
-use crate::store::{Limits, Store};
+use crate::store::{Limits, Reader, Store};
 use crate::token::Tokens;
 use engine_thread::{EngineThread, Memory};
 
@@ -173,17 +174,19 @@ async fn serve(
         live_milestones: u32::from(network.params.below_max_depth) + 5,
         cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),
     };
+    let folder = data.join(founding::SNAPSHOTS);
+    let keeper = Keeper::open(folder.clone()).with_context(|| folder.display().to_string())?;
     let params = &network.params;
     let parts = rest::Parts {
         miner: work.miner(config),
         judge: Judge::start(&work.tuning),
         tokens,
-        snapshots: rest::Snapshots::new(data.join(founding::SNAPSHOTS)),
+        keeper: keeper.clone(),
     };
     let findings = work.findings;
     let mut store = Store::open(&data.join("store"), &params.network_name, limits)?;
     if store.is_empty()? {
-        founding::found(&mut store, config, data, &identity)?;
+        founding::found(&mut store, config, &network.authority, &keeper, &identity)?;
     }
     let replay = u32::from(store.schedule()?.active.below_max_depth) + 5;
     let recovered = store.recover(replay)?;
@@ -247,6 +250,12 @@ async fn run_ports(
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let learning = parts.miner.clone().map(|miner| tokio::spawn(learn(findings, miner, stopping.clone())));
+    let snapshots = config.snapshots.enabled.then(|| {
+        let rules =
+            automatic::Rules { depth: config.snapshots.depth, interval: config.snapshots.interval.get() };
+        let (keeper, reader, status) = (parts.keeper.clone(), node.reader.clone(), node.status.clone());
+        tokio::spawn(take_snapshots(keeper, rules, reader, status))
+    });
     let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), parts, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
@@ -269,6 +278,9 @@ async fn run_ports(
     };
     tracing::info!("stopping");
     abort.abort();
+    if let Some(snapshots) = snapshots {
+        snapshots.abort();
+    }
     stop.send_replace(true);
     // The ports hold the engine's queue; when the last of them is gone, the engine settles and ends.
     rest.await.context("the REST port panicked")?;
@@ -281,6 +293,17 @@ async fn run_ports(
         .context("the engine's thread panicked")??;
     tracing::info!("stopped");
     ended
+}
+
+async fn take_snapshots(
+    keeper: Keeper,
+    rules: automatic::Rules,
+    reader: Reader,
+    status: watch::Receiver<Arc<Status>>,
+) {
+    if let Err(error) = automatic::run(keeper, rules, reader, status).await {
+        tracing::error!(%error, "no snapshots are taken any more");
+    }
 }
 
 /// How often what was learned while mining is kept; power may be cut before the node is told to stop.

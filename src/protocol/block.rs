@@ -179,6 +179,17 @@ impl Block {
         writer.into_bytes()
     }
 
+    /// The block that a milestone is handed on in: under its own parents, without a nonce.
+    pub fn of_milestone(milestone: Milestone) -> Self {
+        let essence = &milestone.essence;
+        Self {
+            protocol_version: essence.protocol_version,
+            parents: essence.parents.clone(),
+            payload: Some(Payload::Milestone(Box::new(milestone))),
+            nonce: 0,
+        }
+    }
+
     /// The milestone it carries, if it does.
     pub fn milestone(&self) -> Option<&Milestone> {
         match &self.payload {

@@ -43,11 +43,11 @@ use tokio::task::JoinSet;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::handle::NodeHandle;
+use crate::keeper::Keeper;
 use crate::mining::Miner;
 use crate::mining::verifier::Judge;
 use crate::token::Tokens;
 use caller::Caller;
-pub use control::Snapshots;
 use error::ApiError;
 
 /// Largest body, in bytes. No block is longer than 160 KiB in JSON, so HORNET's 1 MB would only cost memory.
@@ -73,7 +73,7 @@ struct Api {
     miner: Option<Miner>,
     judge: Judge,
     tokens: Tokens,
-    snapshots: Snapshots,
+    keeper: Keeper,
     stop: watch::Receiver<bool>,
 }
 
@@ -139,8 +139,8 @@ pub struct Parts {
     pub judge: Judge,
     /// Access tokens.
     pub tokens: Tokens,
-    /// Snapshots on demand.
-    pub snapshots: Snapshots,
+    /// Writes snapshots on demand.
+    pub keeper: Keeper,
 }
 
 /// Serves clients on `listener`, and the board's own probe on `probe`, until `stop` resolves.
@@ -151,8 +151,8 @@ pub async fn serve_all(
     parts: Parts,
     stop: watch::Receiver<bool>,
 ) {
-    let Parts { miner, judge, tokens, snapshots } = parts;
-    let api = Api { node, miner, judge, tokens, snapshots, stop };
+    let Parts { miner, judge, tokens, keeper } = parts;
+    let api = Api { node, miner, judge, tokens, keeper, stop };
     let clients = serve(listener, MAX_CONNECTIONS, api.clone());
     match probe {
         Some(probe) => {

@@ -7,13 +7,14 @@ use super::full::{check_kind, read_entry_points};
 use super::record::Diff;
 use super::source::Source;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
+use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::pack::Writer;
 
 /// Kind of file.
 const KIND: u8 = 1;
 
 /// What a delta snapshot says first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The milestone that the ledger is at in the end.
     pub target: MilestoneIndex,
@@ -22,7 +23,7 @@ pub struct Header {
     /// The milestone of the full snapshot that it goes on from.
     pub full_target: MilestoneId,
     /// Where the solid entry points begin in the file: what lies before is never written again.
-    pub entry_points_at: i64,
+    pub entry_points_at: u64,
     /// Milestone diffs that follow, ascending.
     pub diffs: u32,
     /// Solid entry points at the end.
@@ -33,11 +34,28 @@ impl Header {
     /// Length of the binary form.
     pub const BYTES: usize = 1 + 1 + 4 + 4 + 32 + 8 + 4 + 2;
 
+    /// Of a delta snapshot without a diff, that is to go on from this milestone of a full one.
+    pub fn new(full: MilestoneStamp) -> Self {
+        Self {
+            target: full.index,
+            timestamp: full.timestamp,
+            full_target: full.id,
+            entry_points_at: Self::BYTES as u64,
+            diffs: 0,
+            entry_points: 0,
+        }
+    }
+
+    /// Length of the whole file.
+    pub fn bytes(&self) -> u64 {
+        self.entry_points_at + u64::from(self.entry_points) * size_of::<BlockId>() as u64
+    }
+
     /// The binary form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.u8(super::VERSION).u8(KIND).u32(self.target.0).u32(self.timestamp).bytes(&self.full_target.0);
-        writer.bytes(&self.entry_points_at.to_le_bytes()).u32(self.diffs).u16(self.entry_points);
+        writer.u64(self.entry_points_at).u32(self.diffs).u16(self.entry_points);
         writer.into_bytes()
     }
 }
@@ -62,7 +80,7 @@ impl<R: Read> DeltaReader<R> {
             target: MilestoneIndex(source.u32("target index")?),
             timestamp: source.u32("target timestamp")?,
             full_target: MilestoneId(source.array("full snapshot milestoneId")?),
-            entry_points_at: i64::from_le_bytes(source.array("solid entry points offset")?),
+            entry_points_at: source.u64("solid entry points offset")?,
             diffs: source.u32("milestone diffs count")?,
             entry_points: source.u16("solid entry points count")?,
         };
@@ -103,7 +121,7 @@ impl<R: Read> DeltaReader<R> {
     pub fn entry_points(mut self) -> Result<Vec<BlockId>, Error> {
         assert_eq!(self.left, 0, "diffs come first");
         let (at, said) = (self.source.position(), self.header.entry_points_at);
-        if i64::try_from(at) != Ok(said) {
+        if at != said {
             let problem = format!("solid entry points begin at byte {at}, the header says {said}");
             return Err(Error::Inconsistent(problem));
         }

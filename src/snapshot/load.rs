@@ -10,7 +10,7 @@ use super::{Base, Error};
 use crate::ledger::Booked;
 use crate::ledger::treasury::Treasury;
 use crate::protocol::id::{MilestoneIndex, OutputId};
-use crate::protocol::milestone::MilestoneStamp;
+use crate::protocol::milestone::{Milestone, MilestoneStamp};
 use crate::protocol::params::{Schedule, Upcoming};
 
 /// Where outputs go.
@@ -44,6 +44,16 @@ impl Target for BTreeMap<OutputId, Booked> {
         Self::remove(self, id);
         Ok(())
     }
+}
+
+/// What files hold beside the outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Where the ledger is.
+    pub base: Base,
+    /// The milestone that it is at, where the files hold it: the next one references its block, which nobody else may
+    /// have.
+    pub milestone: Option<Milestone>,
 }
 
 /// A ledger while it is filled.
@@ -105,18 +115,19 @@ pub fn load<T: Target>(
     mut full: FullReader<impl Read>,
     delta: Option<DeltaReader<impl Read>>,
     target: &mut T,
-) -> Result<Base, T::Error> {
+) -> Result<Loaded, T::Error> {
     let header = full.header().clone();
     let mut loading = Loading { target, sum: 0, treasury: header.treasury, announced: BTreeMap::new() };
     while let Some(output) = full.output()? {
         loading.insert(output)?;
     }
-    let mut at = header.ledger_index;
+    let (mut at, mut milestone) = (header.ledger_index, None);
     while let Some(diff) = full.diff()? {
         let index = diff.milestone.essence.index;
         // TIP-35: > what reaches further back is there for its protocol parameters only
         if index <= header.target.index {
             loading.announce(&diff);
+            milestone = milestone.or(Some(diff.milestone).filter(|one| one.essence.id() == header.target.id));
             continue;
         }
         in_order(index, at)?;
@@ -127,7 +138,7 @@ pub fn load<T: Target>(
     let mut entry_points = full.entry_points()?;
     let mut reached = header.target;
     if let Some(mut delta) = delta {
-        let end = delta.header().clone();
+        let end = *delta.header();
         if end.full_target != header.target.id {
             let problem = format!(
                 "the delta snapshot goes on from milestone {}, the full snapshot ends at {}",
@@ -139,6 +150,7 @@ pub fn load<T: Target>(
             loading.announce(&diff);
             in_order(diff.milestone.essence.index, reached.index.next())?;
             reached = diff.milestone.essence.stamp();
+            milestone = Some(diff.milestone.clone());
             loading.lead_on(diff)?;
         }
         in_order(reached.index, end.target)?;
@@ -155,7 +167,8 @@ pub fn load<T: Target>(
         return Err(Error::Inconsistent(problem).into());
     }
     let schedule = schedule(Schedule::new(header.params, header.params_since), announced, reached)?;
-    Ok(Base { genesis: header.genesis, target: reached, treasury, schedule, entry_points })
+    let base = Base { genesis: header.genesis, target: reached, treasury, schedule, entry_points };
+    Ok(Loaded { base, milestone })
 }
 
 /// What is in force at a milestone, and to come.

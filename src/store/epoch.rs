@@ -5,6 +5,7 @@
 //! snapshot without a log must not be opened as it is (see [`guard`]); flushing is ours alone.
 
 use std::fs::{self, File};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -354,21 +355,21 @@ impl Handles {
         value.map(|bytes| Reference::from_bytes(&bytes).ok_or_else(|| self.damaged("reference"))).transpose()
     }
 
-    /// Keys of the blocks that these milestones of this epoch reference.
-    pub(super) fn referenced_between(
+    /// Up to `count` blocks that come after that one in order of arrival and that a milestone references, with that.
+    pub(super) fn references_after(
         &self,
-        first: MilestoneIndex,
-        last: MilestoneIndex,
-    ) -> Result<Vec<BlockKey>, Error> {
-        let mut found = Vec::new();
-        for entry in self.reference.range(..keys::FILLER) {
+        after: Option<BlockKey>,
+        count: usize,
+    ) -> Result<Vec<(BlockKey, MilestoneIndex)>, Error> {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_bytes().to_vec()));
+        let range = self.reference.range::<Vec<u8>, _>((start, Bound::Excluded(keys::FILLER.to_vec())));
+        let portion = range.take(count).map(|entry| {
             let (key, value) = entry.map_err(self.io("reading"))?;
+            let key = BlockKey::from_bytes(&key).ok_or_else(|| self.damaged("block key"))?;
             let reference = Reference::from_bytes(&value).ok_or_else(|| self.damaged("reference"))?;
-            if first <= reference.milestone && reference.milestone <= last {
-                found.push(BlockKey::from_bytes(&key).ok_or_else(|| self.damaged("block key"))?);
-            }
-        }
-        Ok(found)
+            Ok((key, reference.milestone))
+        });
+        portion.collect()
     }
 
     pub(super) fn milestone(&self, index: MilestoneIndex) -> Result<Option<(BlockId, Vec<u8>)>, Error> {

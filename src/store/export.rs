@@ -15,11 +15,15 @@ use crate::protocol::block::Block;
 use crate::protocol::id::{BlockId, MilestoneIndex, OutputId};
 use crate::protocol::pack::Writer;
 use crate::protocol::params::Schedule;
+use crate::snapshot::delta;
 use crate::snapshot::full::Header;
 use crate::snapshot::record::Diff;
 
 /// Outputs that are read at once.
 const PORTION: usize = 1_000;
+
+/// References that are read at once.
+const REFERENCES: usize = 10_000;
 
 /// Diffs that a full snapshot holds beyond its target: HORNET looks for announced parameters in them.
 const MORE_DIFFS: u32 = 30;
@@ -98,6 +102,47 @@ impl Reader {
         Ok(header)
     }
 
+    /// Leads a delta snapshot on to `target`: the diffs since take the place of its solid entry points, new ones follow,
+    /// then the header is written anew. Syncing is the caller's, and so is cutting off what lies behind the length that
+    /// is returned with the header. O(diffs since), one of them in memory.
+    ///
+    /// # Errors
+    /// [`ExportError`]; the file is then of no use.
+    pub fn extend_delta(
+        &self,
+        from: &delta::Header,
+        target: MilestoneIndex,
+        out: &mut (impl Write + Seek),
+    ) -> Result<(delta::Header, u64), ExportError> {
+        let newest = self.ledger_index();
+        if target <= from.target || target > newest {
+            return Err(ExportError::Target { wanted: target, oldest: from.target.next(), newest });
+        }
+        let timestamp = self.stored(target)?.milestone.essence.timestamp;
+        let entry_points = self.entry_points(target, newest)?;
+        let count = u16::try_from(entry_points.len());
+        let mut header = delta::Header {
+            target,
+            timestamp,
+            entry_points: count.map_err(|_| ExportError::EntryPoints(entry_points.len()))?,
+            ..*from
+        };
+        out.seek(SeekFrom::Start(from.entry_points_at))?;
+        for index in (from.target.0 + 1..=target.0).map(MilestoneIndex) {
+            let bytes = self.packed_diff(index)?;
+            out.write_all(&bytes)?;
+            header.entry_points_at += bytes.len() as u64;
+            header.diffs += 1;
+        }
+        for point in &entry_points {
+            out.write_all(&point.0)?;
+        }
+        out.seek(SeekFrom::Start(0))?;
+        out.write_all(&header.to_bytes())?;
+        out.flush()?;
+        Ok((header, header.bytes()))
+    }
+
     fn stored(&self, index: MilestoneIndex) -> Result<StoredMilestone, ExportError> {
         self.milestone(index)?.ok_or(ExportError::Pruned("milestone"))
     }
@@ -148,19 +193,23 @@ impl Reader {
         let last = target.0.saturating_sub(MORE_DIFFS).max(oldest.0);
         let mut count = 0;
         for index in (last + 1..=ledger_index.0).rev().map(MilestoneIndex) {
-            let delta = self.delta(index)?.ok_or(ExportError::Pruned("diff"))?;
-            let diff = Diff {
-                milestone: self.stored(index)?.milestone,
-                treasury_before: self.treasury_before(index)?,
-                created: delta.created,
-                consumed: delta.consumed,
-            };
-            let mut writer = Writer::default();
-            diff.pack(&mut writer);
-            out.write_all(&writer.into_bytes())?;
+            out.write_all(&self.packed_diff(index)?)?;
             count += 1;
         }
         Ok(count)
+    }
+
+    fn packed_diff(&self, index: MilestoneIndex) -> Result<Vec<u8>, ExportError> {
+        let delta = self.delta(index)?.ok_or(ExportError::Pruned("diff"))?;
+        let diff = Diff {
+            milestone: self.stored(index)?.milestone,
+            treasury_before: self.treasury_before(index)?,
+            created: delta.created,
+            consumed: delta.consumed,
+        };
+        let mut writer = Writer::default();
+        diff.pack(&mut writer);
+        Ok(writer.into_bytes())
     }
 
     /// Parameters in force once `target` was confirmed.
@@ -217,8 +266,16 @@ impl Reader {
             if epoch.first_milestone()?.is_some_and(|first| first > last) {
                 continue;
             }
-            let keys = epoch.read(|epoch| epoch.referenced_between(first, last).map(Some))?;
-            found.extend(keys.unwrap_or_default());
+            let mut after = None;
+            // In portions: whoever else reads this epoch waits for one of them at most.
+            loop {
+                let portion = epoch.read(|epoch| epoch.references_after(after, REFERENCES).map(Some))?;
+                let portion = portion.unwrap_or_default();
+                let within = portion.iter().filter(|(_, milestone)| (first..=last).contains(milestone));
+                found.extend(within.map(|(key, _)| *key));
+                let Some((key, _)) = portion.last() else { break };
+                after = Some(*key);
+            }
         }
         found.sort_unstable();
         Ok(found)

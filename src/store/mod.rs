@@ -208,6 +208,17 @@ impl Store {
         Ok(())
     }
 
+    /// Acknowledges a block of before [`Store::recover`], which gives it back: the milestone of an imported snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn bring(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+        self.journal.append(&bytes)?;
+        self.journal.sync()?;
+        self.acknowledged.push(bytes);
+        Ok(())
+    }
+
     /// Makes every acknowledged block durable: one fsync for all that were put since the last.
     ///
     /// # Errors
@@ -300,13 +311,15 @@ impl Store {
         }
     }
 
-    /// Oldest milestone index whose data are gone; 0 when nothing was pruned.
+    /// Newest milestone index whose data are gone; that of the snapshot that the ledger began with, or 0, when nothing
+    /// was pruned.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn pruning_index(&self) -> Result<MilestoneIndex, Error> {
-        let epochs = self.epochs.all();
-        let Some(oldest) = epochs.first() else { return Ok(MilestoneIndex(0)) };
-        Ok(MilestoneIndex(oldest.first_milestone()?.map_or(0, |first| first.0.saturating_sub(1))))
+        match self.reader().first_milestone()? {
+            Some(first) => Ok(MilestoneIndex(first.0.saturating_sub(1))),
+            None => Ok(self.ledger.base()?.map_or(MilestoneIndex(0), |base| base.target.index)),
+        }
     }
 }

@@ -64,7 +64,7 @@ struct DeltaInfo {
     target_milestone_index: u32,
     target_milestone_timestamp: String,
     full_snapshot_target_milestone_id: String,
-    solid_entry_points_file_offset: i64,
+    solid_entry_points_file_offset: u64,
     milestone_diff_count: u32,
     solid_entry_points_count: u16,
 }
@@ -142,7 +142,7 @@ fn ledger(full: &Path, delta: Option<&Path>) -> anyhow::Result<(Base, BTreeMap<O
         .transpose()
         .with_context(names)?;
     let mut outputs = BTreeMap::new();
-    let base = load::load(reader, delta, &mut outputs).with_context(names)?;
+    let base = load::load(reader, delta, &mut outputs).with_context(names)?.base;
     Ok((base, outputs))
 }
 

@@ -112,7 +112,7 @@ fn import(store: &mut Store, full: &Path, delta: Option<&Path>) -> anyhow::Resul
     let reader = FullReader::new(recording::open(full)?).with_context(names)?;
     let delta_reader = delta.map(|path| Ok::<_, anyhow::Error>(DeltaReader::new(recording::open(path)?)?));
     let base =
-        load::load(reader, delta_reader.transpose().with_context(names)?, store).with_context(names)?;
+        load::load(reader, delta_reader.transpose().with_context(names)?, store).with_context(names)?.base;
     store.found(&base)?;
     Ok(base)
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer of each top-level module. A module uses lower layers, its own folder, and nothing else.
-const LAYERS: [(&str, u32); 33] = [
+const LAYERS: [(&str, u32); 34] = [
     // L0: words, pure
     ("board", 0),
     ("config", 0),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u32); 33] = [
     ("files", 3),
     ("handle", 3),
     ("identity", 3),
+    ("keeper", 3),
     ("logging", 3),
     ("mining", 3),
     ("store", 3),
@@ -49,7 +50,7 @@ const LAYERS: [(&str, u32); 33] = [
 ];
 
 /// Modules of one layer that may use another of the same layer.
-const NEIGHBOURS: [(&str, &str); 12] = [
+const NEIGHBOURS: [(&str, &str); 15] = [
     ("config", "protocol"),
     ("config", "pow"),
     ("config", "token"),
@@ -58,6 +59,9 @@ const NEIGHBOURS: [(&str, &str); 12] = [
     ("board", "pow"),
     ("handle", "store"),
     ("identity", "files"),
+    ("keeper", "files"),
+    ("keeper", "handle"),
+    ("keeper", "store"),
     ("mining", "files"),
     ("snapshot", "ledger"),
     ("init", "attack"),

@@ -13,6 +13,7 @@ mod differential;
 mod fuzz;
 #[path = "../http.rs"]
 mod http;
+mod keeper;
 mod mining;
 mod node;
 mod pow;

@@ -35,6 +35,15 @@ impl Node {
         Self::start_with(&config, &text, &folder.join("data"))
     }
 
+    /// What a node says that does not start.
+    pub(crate) fn refuses(config: &Path, text: &str, data: &Path) -> String {
+        std::fs::write(config, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_osmia"));
+        let output = command.args(["node", "--config"]).arg(config).arg("--data").arg(data).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Starts with a whole configuration on a data folder.
     pub(crate) fn start_with(config: &Path, text: &str, data: &Path) -> Self {
         std::fs::write(config, text).unwrap();

@@ -150,7 +150,7 @@ fn snapshots() -> Vec<Seed> {
             target: MilestoneIndex(4),
             timestamp: 5,
             full_target: MilestoneId([1; 32]),
-            entry_points_at: i64::try_from(entry_points_at).unwrap(),
+            entry_points_at: entry_points_at as u64,
             diffs: 1,
             entry_points: 1,
         };

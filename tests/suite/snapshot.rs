@@ -24,22 +24,22 @@ use crate::damage::Dice;
 use crate::http;
 use crate::node::Node;
 
-type Outputs = BTreeMap<OutputId, Booked>;
+pub(crate) type Outputs = BTreeMap<OutputId, Booked>;
 
 const SUPPLY: u64 = 1_000_000;
 
 /// A store, and what its ledger must be after each milestone.
-struct Model {
+pub(crate) struct Model {
     dice: Dice,
     outputs: Outputs,
-    history: Vec<Outputs>,
+    pub(crate) history: Vec<Outputs>,
     diffs: Vec<Diff>,
     last: BlockId,
 }
 
 impl Model {
     /// `grants` are that many outputs of the genesis, beside the one with the rest.
-    fn new(seed: u64, grants: u64, store: &mut Store) -> Self {
+    pub(crate) fn new(seed: u64, grants: u64, store: &mut Store) -> Self {
         let grants = (0..grants).map(|_| (Address::Ed25519([3; 32]), 20)).collect::<Vec<_>>();
         let outputs = genesis::outputs(SUPPLY, Address::Ed25519([1; 32]), &grants).unwrap();
         for output in &outputs {
@@ -53,7 +53,7 @@ impl Model {
     }
 
     /// The next milestone: some outputs are split or joined, one of the new ones at times within the same milestone.
-    fn step(&mut self, store: &mut Store) {
+    pub(crate) fn step(&mut self, store: &mut Store) {
         let index = MilestoneIndex(u32::try_from(self.history.len()).unwrap());
         let mut delta = Delta::default();
         let mut referenced = Vec::new();
@@ -123,15 +123,15 @@ fn milestone(index: MilestoneIndex, parent: &BlockId) -> Milestone {
     Milestone::new(essence, vec![Signature { public_key: [3; 32], signature: [4; 64] }]).unwrap()
 }
 
-fn open(folder: &Path) -> Store {
+pub(crate) fn open(folder: &Path) -> Store {
     Store::open(folder, "test", Limits { keep_milestones: 200, live_milestones: 5, cache_bytes: 1 << 20 })
         .unwrap()
 }
 
-fn loaded(file: &[u8], delta: Option<&[u8]>) -> (Base, Outputs) {
+pub(crate) fn loaded(file: &[u8], delta: Option<&[u8]>) -> (Base, Outputs) {
     let mut outputs = Outputs::new();
     let delta = delta.map(|bytes| DeltaReader::new(bytes).unwrap());
-    let base = load::load(FullReader::new(file).unwrap(), delta, &mut outputs).unwrap();
+    let base = load::load(FullReader::new(file).unwrap(), delta, &mut outputs).unwrap().base;
     (base, outputs)
 }
 
@@ -218,7 +218,7 @@ fn a_delta_snapshot_leads_on_and_damage_is_told() {
         target: MilestoneIndex(25),
         timestamp: 1_025,
         full_target,
-        entry_points_at: (delta::Header::BYTES + body.len()) as i64,
+        entry_points_at: (delta::Header::BYTES + body.len()) as u64,
         diffs: 15,
         entry_points: 1,
     };
@@ -282,14 +282,24 @@ fn a_node_starts_from_the_snapshot_of_another() {
     let other = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(other.path().join("data/snapshots")).unwrap();
     std::fs::copy(file, other.path().join("data/snapshots/full_snapshot.bin")).unwrap();
-    let text = |name: &str| {
-        let key = "ed3c3f1a319ff4e909cf2771d79fece0ac9bd9fd2ee49ea6c0885c9cb3b1248c";
+    let own = osmia::coordinator::public_key(&folder.path().join("data/identity")).unwrap();
+    let text = |name: &str, key: [u8; 32]| {
+        let key = osmia::protocol::hex::encode(&key);
         format!(
             "[network]\nname = \"{name}\"\nmilestone_keys = [{{ public_key = \"{key}\" }}]\n[rest]\nbind = \"127.0.0.1:0\"\n"
         )
     };
-    let second =
-        Node::start_with(&other.path().join("node.toml"), &text("passed on"), &other.path().join("data"));
+    let (config, data) = (other.path().join("node.toml"), other.path().join("data"));
+    // Nothing is loaded whose milestone another network's coordinator signed, or that has another name.
+    for (text, problem) in [
+        (text("passed on", [7; 32]), "its milestone 8 is none of this network"),
+        (text("another", own), "a snapshot of the network \"passed on\", but network.name is \"another\""),
+    ] {
+        let error = Node::refuses(&config, &text, &data);
+        assert!(error.contains(problem), "{error}");
+        std::fs::remove_dir_all(data.join("store")).unwrap();
+    }
+    let second = Node::start_with(&config, &text("passed on", own), &data);
     let info = second.json("/api/core/v2/info");
     assert_eq!(info["status"]["confirmedMilestone"]["index"], 8, "{info}");
     assert_eq!(info["protocol"]["belowMaxDepth"], 1, "parameters are the network's");

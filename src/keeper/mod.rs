@@ -1,0 +1,292 @@
+//! Snapshot files on disk, in a folder of the node: written on demand and by themselves, whole after a power cut.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `full_snapshot.bin`, `delta_snapshot.bin` | what the node writes by itself, and what an empty store begins with |
+//! | `full_snapshot_N.bin` | written on demand |
+//! | `delta_snapshot.undo` | only while the delta is extended in place: header and end as they were before |
+//! | `*.tmp` | being written; deleted at start |
+
+pub mod automatic;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::files;
+use crate::protocol::id::MilestoneIndex;
+use crate::snapshot::delta::{self, DeltaReader};
+use crate::snapshot::full::{self, FullReader};
+use crate::store::{ExportError, Reader};
+
+const FULL: &str = "full_snapshot.bin";
+const DELTA: &str = "delta_snapshot.bin";
+const UNDO: &str = "delta_snapshot.undo";
+
+/// Why no snapshot was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger at that milestone cannot be told, or not be written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A snapshot must not take the room that milestones need.
+    #[error("less than a tenth of the disk is free")]
+    NoRoom,
+    /// One at a time.
+    #[error("another snapshot is being written")]
+    Busy,
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        ExportError::from(error).into()
+    }
+}
+
+/// The folder; one snapshot is written at a time. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    folder: PathBuf,
+    turn: Arc<Semaphore>,
+}
+
+/// What the files of the node's own say of themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Headers {
+    full: full::Header,
+    /// One that goes on from there.
+    delta: Option<delta::Header>,
+}
+
+impl Headers {
+    /// The milestone that the files lead to.
+    fn reached(&self) -> MilestoneIndex {
+        self.delta.map_or(self.full.target.index, |delta| delta.target)
+    }
+}
+
+impl Keeper {
+    /// In this folder, which is made when it is needed. What a power cut left half written is undone.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn open(folder: PathBuf) -> io::Result<Self> {
+        let keeper = Self { folder, turn: Arc::new(Semaphore::new(1)) };
+        for entry in fs::read_dir(&keeper.folder).into_iter().flatten() {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "tmp") {
+                fs::remove_file(&path)?;
+            }
+        }
+        keeper.undo()?;
+        Ok(keeper)
+    }
+
+    /// The files that an empty store begins with, if there are any: the full snapshot, and a delta beside it. A delta that
+    /// went on from an older full snapshot, which a power cut left when that was replaced, does not count.
+    pub fn files(&self) -> Option<(PathBuf, Option<PathBuf>)> {
+        let (full, delta) = (self.folder.join(FULL), self.folder.join(DELTA));
+        let outdated = || {
+            let (full, delta) = (read_full(&full)?, read_delta(&delta)?);
+            Some(delta.full_target != full.target.id && delta.target <= full.target.index)
+        };
+        let delta = (delta.exists() && outdated() != Some(true)).then(|| delta.clone());
+        full.exists().then(|| (full.clone(), delta))
+    }
+
+    /// Where a full snapshot has to lie for an empty store to begin with it.
+    pub fn full_path(&self) -> PathBuf {
+        self.folder.join(FULL)
+    }
+
+    /// Writes a full snapshot of that milestone beside the node's own; gives its path when it is on disk.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn create(&self, reader: &Reader, index: MilestoneIndex) -> Result<PathBuf, Error> {
+        let _turn = self.turn.try_acquire().map_err(|_| Error::Busy)?;
+        self.check_room()?;
+        let path = self.folder.join(format!("full_snapshot_{index}.bin"));
+        self.write(&path, |file| reader.write_full(index, file).map(drop))?;
+        Ok(path)
+    }
+
+    /// Leads the node's own snapshot on to `target`, by a delta where `sizes` allow it.
+    ///
+    /// # Errors
+    /// Any [`Error`]; the files then lead to where they led before.
+    pub fn lead_on(&self, reader: &Reader, target: MilestoneIndex, sizes: Sizes) -> Result<Kind, Error> {
+        let _turn = self.turn.try_acquire().map_err(|_| Error::Busy)?;
+        self.check_room()?;
+        if let Some(headers) = self.headers(reader)
+            && headers.reached() < target
+            && sizes.allow_delta(self.bytes(FULL), self.bytes(DELTA))
+        {
+            let written = match headers.delta {
+                Some(delta) => self.extend(reader, &delta, target),
+                None => {
+                    let new = delta::Header::new(headers.full.target);
+                    let write =
+                        |file: &mut BufWriter<&File>| reader.extend_delta(&new, target, file).map(drop);
+                    self.write(&self.folder.join(DELTA), write)
+                }
+            };
+            match written {
+                Ok(()) => return Ok(Kind::Delta),
+                // History that was pruned before it came into a delta: only a full snapshot can follow.
+                Err(Error::Export(ExportError::Pruned(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.write(&self.folder.join(FULL), |file| reader.write_full(target, file).map(drop))?;
+        // It went on from the full snapshot before; one that a power cut leaves here is ignored.
+        self.remove(DELTA)?;
+        Ok(Kind::Full)
+    }
+
+    /// What the node's own files say of themselves; `None` when they are of no use for going on: there are none, they
+    /// cannot be read, or are of another network or beyond the ledger.
+    fn headers(&self, reader: &Reader) -> Option<Headers> {
+        let full = read_full(&self.folder.join(FULL))?;
+        // The milestone is pruned at times: then the names of the networks must do.
+        let stored = reader.milestone(full.target.index).ok()?.map(|stored| stored.stamp());
+        let base = reader.base().ok()??;
+        let own = match stored {
+            Some(stamp) => stamp == full.target,
+            None => full.params.network_name == base.schedule.active.network_name,
+        };
+        if !own || full.target.index > reader.ledger_index() {
+            return None;
+        }
+        let belongs = |delta: &delta::Header| {
+            let at_full = delta.full_target == full.target.id;
+            at_full && delta.bytes() == self.bytes(DELTA) && delta.target <= reader.ledger_index()
+        };
+        let delta = read_delta(&self.folder.join(DELTA)).filter(belongs);
+        Some(Headers { full, delta })
+    }
+
+    /// Extends the delta in place: what is written grows with what is new, not with the file.
+    fn extend(&self, reader: &Reader, from: &delta::Header, target: MilestoneIndex) -> Result<(), Error> {
+        let path = self.folder.join(DELTA);
+        let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let mut undo = from.to_bytes();
+        file.seek(SeekFrom::Start(from.entry_points_at))?;
+        file.read_to_end(&mut undo)?;
+        files::write_atomic(&self.folder.join(UNDO), &undo, 0o644)?;
+        let written = reader.extend_delta(from, target, &mut BufWriter::new(&file)).map_err(Error::from);
+        let written = written.and_then(|(_, length)| {
+            file.set_len(length)?;
+            Ok(file.sync_all()?)
+        });
+        match written {
+            Ok(()) => Ok(self.remove(UNDO)?),
+            Err(error) => {
+                self.undo()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the delta what it was before an extension that did not end.
+    fn undo(&self) -> io::Result<()> {
+        let undo = match fs::read(self.folder.join(UNDO)) {
+            Ok(undo) => undo,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let header = DeltaReader::new(undo.as_slice()).map(|delta| *delta.header());
+        if let (Ok(header), Some(end)) = (header, undo.get(delta::Header::BYTES..)) {
+            let mut file = OpenOptions::new().write(true).open(self.folder.join(DELTA))?;
+            file.write_all(&header.to_bytes())?;
+            file.seek(SeekFrom::Start(header.entry_points_at))?;
+            file.write_all(end)?;
+            file.set_len(header.entry_points_at + end.len() as u64)?;
+            file.sync_all()?;
+        }
+        self.remove(UNDO)
+    }
+
+    /// Writes a file under a name of its own until it is whole.
+    fn write(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), ExportError>,
+    ) -> Result<(), Error> {
+        fs::create_dir_all(&self.folder)?;
+        let temporary = path.with_extension("tmp");
+        let file = File::create(&temporary)?;
+        let mut buffered = BufWriter::new(&file);
+        let written = write(&mut buffered).map_err(Error::from).and_then(|()| {
+            buffered.flush()?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            Ok(files::sync_folder(&self.folder)?)
+        });
+        if written.is_err() {
+            // What is left of it only takes room.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => files::sync_folder(&self.folder),
+        }
+    }
+
+    /// Length of a file; 0 when there is none.
+    fn bytes(&self, name: &str) -> u64 {
+        fs::metadata(self.folder.join(name)).map_or(0, |about| about.len())
+    }
+
+    fn check_room(&self) -> Result<(), Error> {
+        let near = self.folder.ancestors().find(|folder| folder.exists());
+        let about = near.and_then(|folder| rustix::fs::statvfs(folder).ok());
+        let has_room = about.is_none_or(|about| about.f_bavail.saturating_mul(10) >= about.f_blocks);
+        if has_room { Ok(()) } else { Err(Error::NoRoom) }
+    }
+}
+
+/// `None` when there is no such file, or it is none.
+fn read_full(path: &Path) -> Option<full::Header> {
+    let reader = FullReader::new(BufReader::new(File::open(path).ok()?)).ok()?;
+    Some(reader.header().clone())
+}
+
+fn read_delta(path: &Path) -> Option<delta::Header> {
+    let reader = DeltaReader::new(BufReader::new(File::open(path).ok()?)).ok()?;
+    Some(*reader.header())
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A full snapshot.
+    Full,
+    /// A delta that goes on from it.
+    Delta,
+}
+
+/// When a delta has grown so much that a full snapshot is worth its writing.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// A delta up to this long goes on, in bytes.
+    pub small_delta: u64,
+    /// So does one up to this part of the full snapshot, in percent.
+    pub percent: u64,
+}
+
+impl Sizes {
+    /// HORNET's `deltaSizeThresholdMinSize` and `deltaSizeThresholdPercentage`.
+    pub const HORNET: Self = Self { small_delta: 50_000_000, percent: 50 };
+
+    fn allow_delta(self, full: u64, delta: u64) -> bool {
+        delta <= self.small_delta || delta.saturating_mul(100) <= full.saturating_mul(self.percent)
+    }
+}
