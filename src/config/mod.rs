@@ -142,8 +142,10 @@ pub struct Snapshots {
     pub interval: NonZeroU32,
     /// Where to download one, when there is none and the store is empty.
     pub sources: Vec<Source>,
-    /// Authority that signs the sources' certificates, besides the public ones; in PEM.
+    /// Authority that signs the sources' certificates, instead of the public ones; in PEM.
     pub authority: Option<String>,
+    /// What the hash of the ledger must be that a snapshot gives, as `snap-hash` tells it without solid entry points.
+    pub ledger_hash: Option<[u8; 32]>,
 }
 
 /// Where a snapshot can be downloaded.
@@ -182,6 +184,25 @@ impl Url {
         let has_host = authority.len() > behind_host.len();
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !authority.contains('@');
         (has_host && plain).then(|| Self { text: text.to_owned(), port })
+    }
+
+    /// Host and, if it is named, port.
+    pub fn authority(&self) -> &str {
+        let rest = self.text.strip_prefix("https://").unwrap_or_default();
+        rest.split(['/', '?']).next().unwrap_or_default()
+    }
+
+    /// Name or address; without the brackets of an IPv6 address.
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        let bare = authority.strip_prefix('[').and_then(|rest| rest.split(']').next());
+        bare.unwrap_or_else(|| authority.split(':').next().unwrap_or_default())
+    }
+
+    /// What follows the authority; at least a slash.
+    pub fn path(&self) -> &str {
+        let rest = self.text.strip_prefix("https://").unwrap_or_default();
+        Some(&rest[self.authority().len()..]).filter(|path| path.starts_with('/')).unwrap_or("/")
     }
 }
 

@@ -108,6 +108,7 @@ struct RawSnapshots {
     interval: Spanned<u32>,
     sources: Vec<RawSource>,
     authority: Option<Spanned<String>>,
+    ledger_hash: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -197,7 +198,14 @@ impl Default for RawStorage {
 /// HORNET's depth and interval; but the snapshots are taken: a node that lost its store comes back by them.
 impl Default for RawSnapshots {
     fn default() -> Self {
-        Self { enabled: true, depth: 50, interval: unplaced(200), sources: Vec::new(), authority: None }
+        Self {
+            enabled: true,
+            depth: 50,
+            interval: unplaced(200),
+            sources: Vec::new(),
+            authority: None,
+            ledger_hash: None,
+        }
     }
 }
 
@@ -365,7 +373,14 @@ fn snapshots(checker: &Checker<'_>, raw: &RawSnapshots) -> Result<Snapshots, Err
         let fix = "write its certificate in PEM, in three quotation marks at each end";
         return Err(checker.error("snapshots.authority", authority, "no certificate", fix));
     }
+    let hash = |text: &Spanned<String>| {
+        let digits = text.get_ref().trim_start_matches("0x");
+        hex::decode_array("snapshots.ledger_hash", &format!("0x{digits}")).map_err(|error| {
+            checker.error("snapshots.ledger_hash", text, error.to_string(), "write 64 hex digits")
+        })
+    };
     Ok(Snapshots {
+        ledger_hash: raw.ledger_hash.as_ref().map(hash).transpose()?,
         enabled: raw.enabled,
         depth: raw.depth,
         interval: checker.at_least_one("snapshots.interval", &raw.interval)?,

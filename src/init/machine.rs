@@ -358,6 +358,16 @@ impl Machine {
         if self.time.named(link, servers) {
             self.tell_sources();
         }
+        self.tell_names();
+    }
+
+    /// The name servers of the local network, in the node's ear.
+    fn tell_names(&mut self) {
+        let names = self.leases.values().flat_map(|lease| &lease.dns).map(ToString::to_string);
+        let names = names.collect::<Vec<_>>().join(" ");
+        if let Some(node) = &mut self.node {
+            node.say(&format!("names {names}"));
+        }
     }
 
     fn tell_sources(&mut self) {
@@ -407,6 +417,7 @@ impl Machine {
         }
         if self.node.as_mut().is_some_and(|node| node.tend(now)) {
             self.tell_trust();
+            self.tell_names();
         }
     }
 

@@ -1,13 +1,17 @@
-//! Snapshot files on disk, in a folder of the node: written on demand and by themselves, whole after a power cut.
+//! Snapshot files on disk, in a folder of the node: downloaded, written on demand and by
+//! themselves, whole after a power cut.
 //!
 //! | name | what |
 //! | --- | --- |
 //! | `full_snapshot.bin`, `delta_snapshot.bin` | what the node writes by itself, and what an empty store begins with |
 //! | `full_snapshot_N.bin` | written on demand |
 //! | `delta_snapshot.undo` | only while the delta is extended in place: header and end as they were before |
+//! | `*.part`, `*.from` | being downloaded, and from where; gone on with after a start |
 //! | `*.tmp` | being written; deleted at start |
 
 pub mod automatic;
+pub mod fetch;
+pub mod web;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};

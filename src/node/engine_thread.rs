@@ -25,7 +25,7 @@ const BATCH: usize = 64;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Turns of the engine's loop: it stands still only when the engine does.
-pub(super) type Progress = Arc<AtomicU64>;
+pub(super) type Turns = Arc<AtomicU64>;
 
 /// The engine with everything it drives.
 pub(super) struct EngineThread {
@@ -93,18 +93,18 @@ impl EngineThread {
         mut self,
         status: watch::Sender<Arc<Status>>,
         mut queue: mpsc::Receiver<Request>,
-    ) -> anyhow::Result<(oneshot::Receiver<anyhow::Result<()>>, Progress)> {
-        let progress = Progress::default();
-        let turns = progress.clone();
+    ) -> anyhow::Result<(oneshot::Receiver<anyhow::Result<()>>, Turns)> {
+        let turns = Turns::default();
+        let counted = turns.clone();
         let (done, ended) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         let run = move || {
-            let result = self.run(&runtime, &status, &mut queue, &turns);
+            let result = self.run(&runtime, &status, &mut queue, &counted);
             // Nobody may wait for it any more.
             let _ = done.send(result);
         };
         std::thread::Builder::new().name("engine".into()).spawn(run).context("starting the engine")?;
-        Ok((ended, progress))
+        Ok((ended, turns))
     }
 
     fn run(

@@ -1,86 +1,209 @@
-//! The first ledger of a node: from snapshot files in its folder, or that of a new network.
+//! The first ledger of a node: from snapshot files in its folder, downloaded if need be, or that of a new network.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Context;
 
 use crate::config::Config;
 use crate::coordinator;
+use crate::handle::Facts;
 use crate::keeper::Keeper;
+use crate::keeper::fetch::Progress;
+use crate::keeper::web::{Names, PATIENCE, Web};
+use crate::ledger::Booked;
 use crate::ledger::authority::Authority;
 use crate::protocol::address::Address;
 use crate::protocol::block::Block;
+use crate::protocol::hex;
+use crate::protocol::id::OutputId;
 use crate::snapshot::delta::DeltaReader;
 use crate::snapshot::full::FullReader;
-use crate::snapshot::{genesis, load};
-use crate::store::Store;
+use crate::snapshot::hash::LedgerHash;
+use crate::snapshot::load::{Loaded, Target, load};
+use crate::snapshot::{Base, genesis};
+use crate::store::{self, Store};
 
 /// Folder of snapshot files in the node's folder.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 
-/// Fills an empty store.
-pub(super) fn found(
-    store: &mut Store,
-    config: &Config,
-    authority: &Authority,
-    keeper: &Keeper,
-    identity: &Path,
-) -> anyhow::Result<()> {
-    if let Some((full, delta)) = keeper.files() {
-        return load_files(store, config, authority, &full, delta.as_ref());
-    }
-    let params = &config.network.params;
-    let owner = genesis_owner(config, identity, &keeper.full_path())?;
-    tracing::info!(owner = owner.to_bech32(&params.bech32_hrp), "a new network: all base tokens go there");
-    for output in genesis::outputs(params.token_supply, owner, &[]).unwrap_or_default() {
-        load::Target::insert(store, output)?;
-    }
-    Ok(store.found(&genesis::base(params.clone()))?)
+/// Between two rounds through the sources, in seconds: the first pause, and the longest.
+const PAUSES_S: (u32, u32) = (5, 60);
+
+/// Whether a first snapshot may have to be downloaded, which takes rights that a node does not need otherwise.
+pub(super) fn may_download(config: &Config, data: &Path) -> bool {
+    let keeper = Keeper::open(data.join(SNAPSHOTS));
+    !config.snapshots.sources.is_empty() && keeper.is_ok_and(|keeper| keeper.files().is_none())
 }
 
-fn load_files(
-    store: &mut Store,
-    config: &Config,
-    authority: &Authority,
-    full: &Path,
-    delta: Option<&PathBuf>,
-) -> anyhow::Result<()> {
-    let open = |path: &Path| File::open(path).map(BufReader::new).with_context(|| path.display().to_string());
-    let reader = FullReader::new(open(full)?).with_context(|| full.display().to_string())?;
-    let (found, wanted) = (&reader.header().params.network_name, &config.network.params.network_name);
-    // Checked before anything is imported.
-    anyhow::ensure!(
-        found == wanted,
-        "{}: a snapshot of the network {found:?}, but network.name is {wanted:?}",
-        full.display()
-    );
-    let delta = delta.map(|path| Ok::<_, anyhow::Error>(DeltaReader::new(open(path)?)?));
-    let loaded = load::load(reader, delta.transpose()?, store).with_context(|| full.display().to_string())?;
-    let load::Loaded { base, milestone } = loaded;
-    if let Some(milestone) = milestone {
-        let block = Block::of_milestone(milestone.clone());
-        authority.check(&block, &milestone).with_context(|| {
-            format!("{}: its milestone {} is none of this network", full.display(), base.target.index)
-        })?;
-        store.bring(block.pack())?;
-    }
-    tracing::info!(milestone = base.target.index.0, "snapshot loaded");
-    Ok(store.found(&base)?)
+/// What a first ledger is made of.
+pub(super) struct Founding<'a> {
+    pub(super) config: &'a Config,
+    pub(super) authority: &'a Authority,
+    pub(super) keeper: &'a Keeper,
+    pub(super) identity: &'a Path,
+    pub(super) facts: &'a Facts,
+    pub(super) progress: &'a Progress,
 }
 
-/// Who owns all base tokens of a new network.
-fn genesis_owner(config: &Config, identity: &Path, snapshot: &Path) -> anyhow::Result<Address> {
-    if let Some(owner) = config.network.genesis_address {
-        return Ok(owner);
+impl Founding<'_> {
+    /// Fills an empty store. Waits for as long as a snapshot is to be downloaded and no source has one.
+    pub(super) async fn found(&self, store: &mut Store, names: Names) -> anyhow::Result<()> {
+        let sources = &self.config.snapshots.sources;
+        if self.keeper.files().is_none() && !sources.is_empty() {
+            self.download(names).await?;
+        }
+        tokio::task::block_in_place(|| self.fill(store))
     }
-    let is_founder = config.coordinator.enabled && config.network.milestone_keys.is_empty();
-    anyhow::ensure!(
-        is_founder,
-        "network.genesis_address: a node that joins a network must know who got its base tokens (its founder's log names \
-         the address), or have a snapshot of it in {}",
-        snapshot.display()
-    );
-    Ok(Address::of_key(&coordinator::genesis_key(identity)?))
+
+    async fn download(&self, names: Names) -> anyhow::Result<()> {
+        let snapshots = &self.config.snapshots;
+        let web = Web::new(snapshots.authority.as_deref(), names, PATIENCE).context("snapshots.authority")?;
+        let network = &self.config.network.params.network_name;
+        let judge = |loaded: &Loaded| self.check_milestone(loaded).map_err(|error| format!("{error:#}"));
+        let mut pause_s = PAUSES_S.0;
+        loop {
+            // A certificate is valid for a time.
+            while !self.facts.clock_trusted.load(Ordering::Relaxed) {
+                self.progress.say("waiting for the clock, to download a snapshot".to_owned());
+                self.wait(1).await;
+            }
+            let fetched = self.keeper.fetch(&snapshots.sources, network, &web, &judge, self.progress).await;
+            match fetched {
+                Ok(base) => {
+                    tracing::info!(milestone = base.target.index.0, "snapshot downloaded");
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(pause_s, "{error} (snapshots.sources)");
+                    self.progress.say(format!("{error} (snapshots.sources); trying again"));
+                }
+            }
+            self.wait(pause_s).await;
+            pause_s = pause_s.saturating_mul(2).min(PAUSES_S.1);
+        }
+    }
+
+    async fn wait(&self, seconds: u32) {
+        for _ in 0..seconds {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.progress.step();
+        }
+    }
+
+    /// A snapshot's milestone must be one of the network's: the coordinator vouches for it, if not for the outputs.
+    fn check_milestone(&self, loaded: &Loaded) -> anyhow::Result<()> {
+        let Some(milestone) = &loaded.milestone else { return Ok(()) };
+        let checked = self.authority.check(&Block::of_milestone(milestone.clone()), milestone);
+        checked.with_context(|| format!("its milestone {} is none of this network", loaded.base.target.index))
+    }
+
+    fn fill(&self, store: &mut Store) -> anyhow::Result<()> {
+        let mut filling = Filling { store, progress: self.progress };
+        if let Some((full, delta)) = self.keeper.files() {
+            self.progress.say("loading the snapshot".to_owned());
+            let base = self.load_files(&mut filling, &full, delta.as_ref());
+            let base = base.with_context(|| full.display().to_string())?;
+            return Ok(filling.store.found(&base)?);
+        }
+        let params = &self.config.network.params;
+        let owner = self.genesis_owner()?;
+        tracing::info!(
+            owner = owner.to_bech32(&params.bech32_hrp),
+            "a new network: all base tokens go there"
+        );
+        for output in genesis::outputs(params.token_supply, owner, &[]).unwrap_or_default() {
+            filling.insert(output)?;
+        }
+        Ok(filling.store.found(&genesis::base(params.clone()))?)
+    }
+
+    fn load_files(
+        &self,
+        filling: &mut Filling<'_>,
+        full: &Path,
+        delta: Option<&PathBuf>,
+    ) -> anyhow::Result<Base> {
+        let open = |path: &Path| File::open(path).map(BufReader::new);
+        let reader = FullReader::new(open(full)?)?;
+        let (found, wanted) =
+            (&reader.header().params.network_name, &self.config.network.params.network_name);
+        // Checked before anything is imported.
+        anyhow::ensure!(
+            found == wanted,
+            "a snapshot of the network {found:?}, but network.name is {wanted:?}"
+        );
+        let delta = delta.map(|path| {
+            let reader = open(path).map_err(anyhow::Error::from).and_then(|file| Ok(DeltaReader::new(file)?));
+            reader.with_context(|| path.display().to_string())
+        });
+        let loaded = load(reader, delta.transpose()?, filling)?;
+        self.check_milestone(&loaded)?;
+        let Loaded { base, milestone } = loaded;
+        if let Some(milestone) = milestone {
+            filling.store.bring(Block::of_milestone(milestone).pack())?;
+        }
+        self.check_hash(&base, filling)?;
+        Ok(base)
+    }
+
+    /// Tells the hash of the ledger, for its owner to compare with another node's, and compares it with a wanted one.
+    fn check_hash(&self, base: &Base, filling: &Filling<'_>) -> anyhow::Result<()> {
+        let mut hash = LedgerHash::new(base.target.index, base.treasury);
+        for output in filling.store.reader().all_unspent() {
+            hash.add(&output?);
+            filling.progress.step();
+        }
+        let (found, _) = hash.finish(Vec::new());
+        let milestone = base.target.index.0;
+        tracing::info!(milestone, ledger_hash = hex::encode(&found), "snapshot loaded");
+        if let Some(wanted) = self.config.snapshots.ledger_hash {
+            anyhow::ensure!(
+                found == wanted,
+                "the hash of its ledger is {}, but snapshots.ledger_hash is {}: move the file away, or correct the key",
+                hex::encode(&found),
+                hex::encode(&wanted)
+            );
+        }
+        Ok(())
+    }
+
+    /// Who owns all base tokens of a new network.
+    fn genesis_owner(&self) -> anyhow::Result<Address> {
+        let network = &self.config.network;
+        if let Some(owner) = network.genesis_address {
+            return Ok(owner);
+        }
+        let is_founder = self.config.coordinator.enabled && network.milestone_keys.is_empty();
+        anyhow::ensure!(
+            is_founder,
+            "network.genesis_address: a node that joins a network must know who got its base tokens (its founder's log \
+             names the address), or have a snapshot of it in {}, or sources of one in snapshots.sources",
+            self.keeper.full_path().display()
+        );
+        Ok(Address::of_key(&coordinator::genesis_key(self.identity)?))
+    }
+}
+
+/// A store while it is filled.
+struct Filling<'a> {
+    store: &'a mut Store,
+    progress: &'a Progress,
+}
+
+impl Target for Filling<'_> {
+    type Error = store::Error;
+
+    fn insert(&mut self, output: Booked) -> Result<(), store::Error> {
+        self.progress.step();
+        Target::insert(self.store, output)
+    }
+
+    fn remove(&mut self, id: &OutputId) -> Result<(), store::Error> {
+        self.progress.step();
+        Target::remove(self.store, id)
+    }
 }

@@ -5,6 +5,7 @@
 
 mod engine_thread;
 mod founding;
+mod starting;
 mod supervised;
 
 use std::net::Ipv4Addr;
@@ -24,6 +25,7 @@ use crate::engine::{Network, checked};
 use crate::handle::{Facts, NodeHandle, REQUESTS, Status};
 use crate::hardware::heat::Sensors;
 use crate::identity::Identity;
+use crate::keeper::web::Names;
 use crate::keeper::{Keeper, automatic};
 use crate::ledger::authority::{Authority, KeyRange};
 use crate::mining::Miner;
@@ -37,9 +39,14 @@ use crate::rest;
 use crate::store::{Limits, Reader, Store};
 use crate::token::Tokens;
 use engine_thread::{EngineThread, Memory};
+use founding::Founding;
+use starting::Starting;
 
 /// Blocking threads: reads of the store and checks of blocks.
 const BLOCKING_THREADS: usize = 32;
+
+/// TCP port of web servers, which a source may redirect to.
+const HTTPS: u16 = 443;
 
 /// The engine answers what is queued and makes it durable within this time, or is given up.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -98,11 +105,17 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
     let memory = Memory::open();
     let work = Work::prepare(data, &board.pow)?;
     if supervised {
-        let needs = Needs {
+        let mut needs = Needs {
             write: Some(data),
             listen: vec![config.rest_bind.port(), rest::PROBE_PORT],
             ..Needs::default()
         };
+        if founding::may_download(config, data) {
+            let sources = &config.snapshots.sources;
+            let urls = sources.iter().flat_map(|source| source.delta.iter().chain([&source.full]));
+            needs.connect = urls.map(|url| url.port).chain([HTTPS, supervised::NAMES_PORT]).collect();
+            needs.send = vec![supervised::NAMES_PORT];
+        }
         confine::enter(&needs)?;
     }
     abort_on_core_panic();
@@ -184,9 +197,28 @@ async fn serve(
         keeper: keeper.clone(),
     };
     let findings = work.findings;
+    let (listener, probe) = listen(config, supervised).await?;
+    let names = match supervised {
+        true => {
+            let (names, known) = watch::channel(Vec::new());
+            supervised::listen(facts.clone(), config.require_clock, names);
+            Names::Servers(known)
+        }
+        false => Names::System,
+    };
     let mut store = Store::open(&data.join("store"), &params.network_name, limits)?;
     if store.is_empty()? {
-        founding::found(&mut store, config, &network.authority, &keeper, &identity)?;
+        let starting = Starting::begin(&listener, probe.as_ref())?;
+        let founding = Founding {
+            config,
+            authority: &network.authority,
+            keeper: &keeper,
+            identity: &identity,
+            facts: &facts,
+            progress: &starting.progress,
+        };
+        founding.found(&mut store, names).await?;
+        starting.end().await;
     }
     let replay = u32::from(store.schedule()?.active.below_max_depth) + 5;
     let recovered = store.recover(replay)?;
@@ -204,29 +236,16 @@ async fn serve(
             identity.display()
         );
     }
-    // Bound before anything runs: an address that is taken ends the start at once.
-    let listener = TcpListener::bind(config.rest_bind).await.with_context(|| {
-        format!("rest.bind: listening on {} (0.0.0.0 where IPv6 is off)", config.rest_bind)
-    })?;
-
-    let probe = match supervised {
-        true => Some(TcpListener::bind((Ipv4Addr::LOCALHOST, rest::PROBE_PORT)).await.context("probe port")?),
-        false => None,
-    };
-
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
     let engine = EngineThread::new(network.authority.clone(), store, recovered, memory)?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);
-    let (engine_done, progress) = engine.spawn(status, queue)?;
+    let (engine_done, turns) = engine.spawn(status, queue)?;
     if supervised {
-        if config.require_clock {
-            supervised::listen(node.facts.clone());
-        }
         let (sensors, mut capacity) = (work.sensors.clone(), work.capacity);
         let spare = move || capacity.spare(sensors.read());
-        supervised::report(progress, node.status.clone(), node.facts.clone(), spare)?;
+        supervised::report(turns, node.status.clone(), node.facts.clone(), spare)?;
     }
     let status = node.status_now();
     tracing::info!(
@@ -238,11 +257,26 @@ async fn serve(
     run_ports(config, &identity, (listener, probe), node, parts, findings, engine_done).await
 }
 
+/// Where clients connect to and, on a board, PID 1. Bound before anything runs: an address that is taken ends the start
+/// at once.
+async fn listen(config: &Config, supervised: bool) -> anyhow::Result<(Listener, Option<Listener>)> {
+    let listener = TcpListener::bind(config.rest_bind).await.with_context(|| {
+        format!("rest.bind: listening on {} (0.0.0.0 where IPv6 is off)", config.rest_bind)
+    })?;
+    let probe = match supervised {
+        true => Some(TcpListener::bind((Ipv4Addr::LOCALHOST, rest::PROBE_PORT)).await.context("probe port")?),
+        false => None,
+    };
+    Ok((Arc::new(listener), probe.map(Arc::new)))
+}
+
+type Listener = Arc<TcpListener>;
+
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
 async fn run_ports(
     config: &Config,
     identity: &Path,
-    (listener, probe): (TcpListener, Option<TcpListener>),
+    (listener, probe): (Listener, Option<Listener>),
     node: NodeHandle,
     parts: rest::Parts,
     findings: Findings,

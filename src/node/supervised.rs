@@ -2,9 +2,11 @@
 //!
 //! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare>`. `turns` counts the
 //! engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
-//! or `-`. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`.
+//! or `-`. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and
+//! `names <address> …`, the name servers of the local network.
 
 use std::io::{BufRead, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,25 +14,48 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use tokio::sync::watch;
 
-use super::engine_thread::Progress;
+use super::engine_thread::Turns;
 use crate::handle::{Facts, Status};
+use crate::keeper::fetch::Progress;
 
-/// Takes what PID 1 says about the clock, from a thread of its own.
-pub(super) fn listen(facts: Arc<Facts>) {
+/// UDP and TCP port of name servers.
+pub(super) const NAMES_PORT: u16 = 53;
+
+/// Takes what PID 1 says, from a thread of its own.
+pub(super) fn listen(facts: Arc<Facts>, require_clock: bool, names: watch::Sender<Vec<SocketAddr>>) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match line.as_str() {
                 "clock trusted" => facts.clock_trusted.store(true, Ordering::Relaxed),
-                "clock untrusted" => facts.clock_trusted.store(false, Ordering::Relaxed),
-                _ => {}
+                "clock untrusted" => facts.clock_trusted.store(!require_clock, Ordering::Relaxed),
+                line => {
+                    let Some(list) = line.strip_prefix("names ") else { continue };
+                    let addresses = list.split(' ').filter_map(|word| word.parse::<IpAddr>().ok());
+                    names.send_replace(
+                        addresses.map(|address| SocketAddr::new(address, NAMES_PORT)).collect(),
+                    );
+                }
             }
         }
     });
 }
 
+/// Reports while a start takes its time, until `stop` is set.
+pub(super) fn report_starting(progress: Arc<Progress>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let run = move || {
+        while !*stop.borrow() {
+            if write_line(&format!("alive {} 0 0 unhealthy -", progress.steps())).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    };
+    std::thread::Builder::new().name("report".into()).spawn(run).map(drop).context("starting the report")
+}
+
 /// Reports from a thread of its own until the engine ends or standard output is closed.
 pub(super) fn report(
-    progress: Progress,
+    turns: Turns,
     status: watch::Receiver<Arc<Status>>,
     facts: Arc<Facts>,
     mut spare: impl FnMut() -> Option<u64> + Send + 'static,
@@ -38,7 +63,7 @@ pub(super) fn report(
     let run = move || {
         // The engine holds the other end.
         while status.has_changed().is_ok() {
-            let turns = progress.load(Ordering::Relaxed);
+            let turns = turns.load(Ordering::Relaxed);
             let status = status.borrow().clone();
             if say(turns, &status, &facts, spare()).is_err() {
                 return;
@@ -53,8 +78,12 @@ fn say(turns: u64, status: &Status, facts: &Facts, spare: Option<u64>) -> std::i
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let health = if facts.is_healthy(status, now) { "healthy" } else { "unhealthy" };
     let confirmed = status.confirmed;
-    let mut out = std::io::stdout().lock();
     let spare = spare.map_or_else(|| "-".to_owned(), |spare| spare.to_string());
-    writeln!(out, "alive {turns} {} {} {health} {spare}", confirmed.index.0, confirmed.timestamp)?;
+    write_line(&format!("alive {turns} {} {} {health} {spare}", confirmed.index.0, confirmed.timestamp))
+}
+
+fn write_line(line: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
     out.flush()
 }

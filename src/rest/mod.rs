@@ -143,20 +143,42 @@ pub struct Parts {
     pub keeper: Keeper,
 }
 
+/// Answers 503 to everything, with what the node is doing, until `stop` resolves: a start may take its time.
+pub async fn serve_starting(
+    listener: Arc<TcpListener>,
+    probe: Option<Arc<TcpListener>>,
+    doing: impl Fn() -> String + Clone + Send + Sync + 'static,
+    stop: watch::Receiver<bool>,
+) {
+    let app = Router::new().fallback(async move || ApiError::unavailable(doing()).retry_after(10));
+    serve_both(listener, probe, app.clone(), app, stop).await;
+}
+
 /// Serves clients on `listener`, and the board's own probe on `probe`, until `stop` resolves.
 pub async fn serve_all(
-    listener: TcpListener,
-    probe: Option<TcpListener>,
+    listener: Arc<TcpListener>,
+    probe: Option<Arc<TcpListener>>,
     node: NodeHandle,
     parts: Parts,
     stop: watch::Receiver<bool>,
 ) {
     let Parts { miner, judge, tokens, keeper } = parts;
     let api = Api { node, miner, judge, tokens, keeper, stop };
-    let clients = serve(listener, MAX_CONNECTIONS, api.clone());
+    let (app, stop) = (router(api.clone()), api.stop.clone());
+    serve_both(listener, probe, app, router(Api { miner: None, ..api }), stop).await;
+}
+
+async fn serve_both(
+    listener: Arc<TcpListener>,
+    probe: Option<Arc<TcpListener>>,
+    app: Router,
+    probed: Router,
+    stop: watch::Receiver<bool>,
+) {
+    let clients = serve(&listener, MAX_CONNECTIONS, app, stop.clone());
     match probe {
         Some(probe) => {
-            let probe = serve(probe, PROBE_CONNECTIONS, Api { miner: None, ..api });
+            let probe = serve(&probe, PROBE_CONNECTIONS, probed, stop);
             tokio::join!(clients, probe);
         }
         None => clients.await,
@@ -164,9 +186,8 @@ pub async fn serve_all(
 }
 
 /// Serves until the node stops; requests that are being answered then get five seconds to end.
-async fn serve(listener: TcpListener, places: usize, api: Api) {
-    let stop = stopped(api.stop.clone());
-    let app = router(api);
+async fn serve(listener: &TcpListener, places: usize, app: Router, stop: watch::Receiver<bool>) {
+    let stop = stopped(stop);
     let connections = Arc::new(Semaphore::new(places));
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     // HTTP/1.1 alone: with a choice, the server would wait for the first bytes without a limit.

@@ -10,6 +10,7 @@ mod config;
 mod coordinator;
 mod damage;
 mod differential;
+mod fetch;
 mod fuzz;
 #[path = "../http.rs"]
 mod http;
