@@ -187,7 +187,8 @@ pub(super) async fn metadata_of(api: &Api, id: BlockId) -> Result<Json<Metadata>
         (None, Some(milestone)) => {
             let index = milestone.essence.index;
             let stored = read(&api.node, move |reader| reader.milestone(index)).await?;
-            stored.filter(|stored| stored.stamp().id == milestone.essence.id()).map(|_| index.0)
+            // Another block with the payload of a milestone is none.
+            stored.filter(|stored| stored.block_id == id).map(|_| index.0)
         }
     };
     // Only solid blocks that are too deep leave memory without being referenced.

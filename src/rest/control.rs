@@ -32,6 +32,9 @@ pub(super) async fn create_snapshot(
     let request: CreateRequest = serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request(format!("invalid request: {error}; write {{\"index\": N}}"))
     })?;
+    if request.index == 0 {
+        return Err(ApiError::bad_request("invalid request: index: 0 stands for none; name a milestone"));
+    }
     check_limits(&api, request.index)?;
     let (reader, keeper) = (api.node.reader.clone(), api.keeper.clone());
     let written =

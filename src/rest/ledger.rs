@@ -107,7 +107,11 @@ async fn changes(api: &Api, index: MilestoneIndex) -> Result<Json<ChangesAnswer>
     let changes = read(&api.node, move |reader| reader.changes(index)).await?;
     let (created, consumed) =
         changes.ok_or_else(|| ApiError::not_found(format!("milestone index {index} not found")))?;
-    let texts = |ids: Vec<OutputId>| ids.iter().map(OutputId::to_string).collect();
+    // HORNET: > ids ascend
+    let texts = |mut ids: Vec<OutputId>| {
+        ids.sort_unstable();
+        ids.iter().map(OutputId::to_string).collect()
+    };
     Ok(Json(ChangesAnswer {
         index: index.0,
         created_outputs: texts(created),
@@ -148,6 +152,14 @@ pub(super) async fn white_flag(
         parents: Parents::from_unsorted(parents).map_err(|error| refuse(&error))?,
         previous: MilestoneId::from_hex(&request.previous_milestone_id).map_err(|error| refuse(&error))?,
     };
+    // HORNET: > 503 unless it is the milestone after the confirmed one
+    let next = api.node.status_now().confirmed.index.next();
+    if question.index != next {
+        return Err(ApiError::unavailable(format!(
+            "white flag: index {} is not that of the next milestone, {next}",
+            question.index
+        )));
+    }
     match api.node.white_flag(question).await? {
         Ok(roots) => Ok(Json(Roots {
             inclusion_merkle_root: hex::encode(&roots.inclusion_merkle_root),

@@ -7,6 +7,13 @@
 //! | protected path with `?/health` or another public path in its query | 200 | 400 | patterns match the path, from its beginning |
 //! | `//api/core/v2/info` | 404 | 403 | the same: it is no public path |
 //! | texts of messages | its own | ours | they name the field and the fix |
+//! | any path with `Accept-Encoding: gzip` | compressed | as it is | compressing costs more than sending, on a board |
+//! | `Allow` of a 405 | none but those that answer | also `HEAD`, or no header | as axum writes it |
+//! | a body of 256 KiB to 1 MB | read | 413 | no block is that long |
+//! | a token up to 10 s before or after its time | 401 | good | clocks differ |
+//! | `whiteflag` with a field missing | 503 | 400 | HORNET takes it for milestone 0 |
+//! | a milestone's block whose parents are too deep, posted | 400 | 201 | refusing it would end the network |
+//! | `/api/routes` and routes of what does not exist here | plugins, peers, pruning | 404 | not yet |
 //!
 //! Everything from a client is bounded: connections, time for a request's head, size of a body; reads of
 //! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
@@ -28,8 +35,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
-use axum::http::request;
-use axum::middleware;
+use axum::http::{HeaderValue, Method, StatusCode, header, request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{get, post};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -121,7 +129,25 @@ fn router(api: Api) -> Router {
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn_with_state(api.clone(), auth::check))
         .layer(cors)
+        .layer(middleware::from_fn(as_hornet))
         .with_state(api)
+}
+
+/// What answers look like in HORNET, apart from their content.
+async fn as_hornet(request: axum::extract::Request, next: Next) -> Response {
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = next.run(request).await;
+    // HORNET: > a preflight is answered with 204; the layer for CORS says 200
+    if preflight && response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
+    // HORNET: > JSON names its character set
+    if let Some(kind) = response.headers_mut().get_mut(header::CONTENT_TYPE)
+        && kind == "application/json"
+    {
+        *kind = HeaderValue::from_static("application/json; charset=UTF-8");
+    }
+    response
 }
 
 /// Where the board's PID 1 asks whether the API answers, on the loopback interface.

@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::{Api, Segment, blocks, media, path_id, read};
+use super::{Api, Segment, blocks, media, path_id, read, require_synced};
 use crate::protocol::hex;
 use crate::protocol::id::{BlockId, OutputId, TransactionId};
 use crate::protocol::json_output::OutputJson;
@@ -129,6 +129,8 @@ pub(super) async fn included_block_metadata(
     State(api): State<Arc<Api>>,
     Segment(id): Segment,
 ) -> Result<Json<blocks::Metadata>, ApiError> {
+    // Before it is looked for, as in HORNET.
+    require_synced(&api.node)?;
     let block = included_in(&api, &id).await?;
     blocks::metadata_of(&api, block).await
 }

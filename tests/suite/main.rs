@@ -19,6 +19,8 @@ mod mining;
 mod node;
 mod pow;
 mod readme;
+mod recorded;
+mod recording;
 mod rest;
 mod seeds;
 mod semantics;
