@@ -6,7 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use osmia::identity::Identity;
+use osmia::keeper::{Keeper, Kind, Sizes};
 use osmia::protocol::hex;
+use osmia::protocol::id::{BlockId, MilestoneIndex};
+use osmia::snapshot::delta::{self, DeltaReader};
+use osmia::snapshot::record::Diff;
+use osmia::store::{Limits, Store};
 use osmia::token::{SALT, Tokens};
 use serde_json::{Value, json};
 
@@ -530,4 +535,46 @@ fn recorded_tokens_are_judged_as_recorded() {
         *if judged.is_ok() { &mut good } else { &mut bad } += 1;
     }
     assert_eq!((good, bad), (10, 9));
+}
+
+/// What this node makes of genesis and its own history is HORNET's delta snapshot, whether it was written at once or led on
+/// in steps.
+#[test]
+fn the_delta_snapshot_is_the_recorded_one() {
+    for (name, target, file) in [("tangle-a", 400, "delta_400.bin"), ("tangle-c", 600, "delta_600.bin")] {
+        let recording = Recording::of(name);
+        let folder = tempfile::tempdir().unwrap();
+        replay_into(folder.path(), &recording.folder);
+        let limits = Limits { keep_milestones: 10_000, live_milestones: 20, cache_bytes: 1 << 20 };
+        let mut store = Store::open(&folder.path().join("data/store"), "private_tangle1", limits).unwrap();
+        store.recover(20).unwrap();
+        let recorded = contents(&recording.unpacked(file));
+        for steps in [vec![target], vec![57, 58, 300, target]] {
+            let snapshots = tempfile::tempdir().unwrap();
+            let (full, delta) = ("full_snapshot.bin", "delta_snapshot.bin");
+            std::fs::copy(recording.folder.join("genesis_full.bin"), snapshots.path().join(full)).unwrap();
+            let keeper = Keeper::open(snapshots.path().to_path_buf()).unwrap();
+            for step in steps {
+                let kind = keeper.lead_on(&store.reader(), MilestoneIndex(step), Sizes::HORNET).unwrap();
+                assert_eq!(kind, Kind::Delta);
+            }
+            let own = contents(&std::fs::read(snapshots.path().join(delta)).unwrap());
+            assert!(own == recorded, "{name}");
+        }
+    }
+}
+
+/// Head, diffs and solid entry points of a delta snapshot; what has no order is sorted.
+fn contents(bytes: &[u8]) -> (delta::Header, Vec<Diff>, Vec<BlockId>) {
+    let mut reader = DeltaReader::new(bytes).unwrap();
+    let header = *reader.header();
+    let mut diffs = Vec::new();
+    while let Some(mut diff) = reader.diff().unwrap() {
+        diff.created.sort_unstable_by_key(|output| output.id);
+        diff.consumed.sort_unstable_by_key(|spent| spent.booked.id);
+        diffs.push(diff);
+    }
+    let mut points = reader.entry_points().unwrap();
+    points.sort_unstable();
+    (header, diffs, points)
 }
