@@ -121,7 +121,7 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
     abort_on_core_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .worker_threads(2)
+        .worker_threads(rest::workers())
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("node")
         .build()

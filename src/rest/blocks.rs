@@ -125,11 +125,11 @@ pub(super) async fn block(
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    by_id(&api, BlockId(path_id("blockId", &id)?), &headers).await
+    by_id(&api, BlockId(path_id("blockId", &id)?), &headers)
 }
 
-pub(super) async fn by_id(api: &Api, id: BlockId, headers: &HeaderMap) -> Result<Response, ApiError> {
-    let bytes = read(&api.node, move |reader| reader.block(&id)).await?.ok_or_else(|| not_found(id))?;
+pub(super) fn by_id(api: &Api, id: BlockId, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let bytes = read(&api.node, |reader| reader.block(&id))?.ok_or_else(|| not_found(id))?;
     let block = Block::parse(&bytes).map_err(|error| ApiError::not_found(format!("block {id}: {error}")))?;
     Ok(media::answer(media::wanted(headers), bytes, || BlockJson::from_block(&block)))
 }
@@ -171,22 +171,23 @@ pub(super) async fn metadata(
 
 pub(super) async fn metadata_of(api: &Api, id: BlockId) -> Result<Json<Metadata>, ApiError> {
     require_synced(&api.node)?;
-    // The engine first: a block that it no longer counts as unreferenced is in the store by then.
-    let outlook = api.node.outlook(id).await?;
-    let found = read(&api.node, move |reader| {
-        let Some(bytes) = reader.block(&id)? else { return Ok(None) };
-        let reference = reader.reference(&id)?;
-        Ok(Some((bytes, reference)))
-    })
-    .await?;
-    let (bytes, reference) = found.ok_or_else(|| not_found(id))?;
+    let bytes = read(&api.node, |reader| reader.block(&id))?.ok_or_else(|| not_found(id))?;
+    let mut reference = read(&api.node, |reader| reader.reference(&id))?;
+    let mut outlook = None;
+    if reference.is_none() {
+        outlook = api.node.outlook(id).await?;
+        // What the engine does not count as unreferenced any more is in the store by then.
+        if outlook.is_none() {
+            reference = read(&api.node, |reader| reader.reference(&id))?;
+        }
+    }
     let block = Block::parse(&bytes).map_err(|error| ApiError::not_found(format!("block {id}: {error}")))?;
     let milestone_index = match (&outlook, block.milestone()) {
         (_, None) => None,
         (Some(outlook), Some(_)) => outlook.milestone.map(|index| index.0),
         (None, Some(milestone)) => {
             let index = milestone.essence.index;
-            let stored = read(&api.node, move |reader| reader.milestone(index)).await?;
+            let stored = read(&api.node, |reader| reader.milestone(index))?;
             // Another block with the payload of a milestone is none.
             stored.filter(|stored| stored.block_id == id).map(|_| index.0)
         }

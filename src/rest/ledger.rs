@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::{Api, Segment, milestones, path_id, read, require_synced};
+use super::{Api, Segment, milestones, path_id, read, read_long, require_synced};
 use crate::ledger::whiteflag::{self, Question};
 use crate::protocol::block::Parents;
 use crate::protocol::hex;
@@ -26,7 +26,7 @@ pub(super) struct Treasury {
 }
 
 pub(super) async fn treasury(State(api): State<Arc<Api>>) -> Result<Json<Treasury>, ApiError> {
-    let treasury = read(&api.node, crate::store::Reader::treasury).await?;
+    let treasury = read(&api.node, crate::store::Reader::treasury)?;
     let (milestone_id, amount) = (treasury.milestone.to_string(), treasury.amount.to_string());
     Ok(Json(Treasury { milestone_id, amount }))
 }
@@ -61,7 +61,7 @@ async fn receipts_where(
     api: &Api,
     wanted: impl Fn(u32) -> bool + Send + 'static,
 ) -> Result<Json<Receipts>, ApiError> {
-    let found = read(&api.node, move |reader| {
+    let found = read_long(&api.node, move |reader| {
         let mut found = Vec::new();
         for index in reader.receipt_milestones()? {
             let Some(stored) = reader.milestone(index)? else { continue };
@@ -99,12 +99,12 @@ pub(super) async fn changes_by_id(
     Segment(id): Segment,
 ) -> Result<Json<ChangesAnswer>, ApiError> {
     let id = MilestoneId(path_id("milestoneId", &id)?);
-    let index = read(&api.node, move |reader| reader.milestone_index(&id)).await?;
+    let index = read(&api.node, |reader| reader.milestone_index(&id))?;
     changes(&api, index.ok_or_else(|| ApiError::not_found(format!("milestone {id} not found")))?).await
 }
 
 async fn changes(api: &Api, index: MilestoneIndex) -> Result<Json<ChangesAnswer>, ApiError> {
-    let changes = read(&api.node, move |reader| reader.changes(index)).await?;
+    let changes = read_long(&api.node, move |reader| reader.changes(index)).await?;
     let (created, consumed) =
         changes.ok_or_else(|| ApiError::not_found(format!("milestone index {index} not found")))?;
     // HORNET: > ids ascend

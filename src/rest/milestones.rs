@@ -19,11 +19,10 @@ pub(super) async fn by_id(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = MilestoneId(path_id("milestoneId", &id)?);
-    let found = read(&api.node, move |reader| match reader.milestone_index(&id)? {
+    let found = read(&api.node, |reader| match reader.milestone_index(&id)? {
         Some(index) => reader.milestone(index),
         None => Ok(None),
-    })
-    .await?;
+    })?;
     let milestone = found.ok_or_else(|| ApiError::not_found(format!("milestone {id} not found")))?;
     Ok(answer(&headers, milestone))
 }
@@ -35,7 +34,7 @@ pub(super) async fn by_index(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let index = parse_index(&index)?;
-    let found = read(&api.node, move |reader| reader.milestone(index)).await?;
+    let found = read(&api.node, |reader| reader.milestone(index))?;
     let milestone = found.ok_or_else(|| ApiError::not_found(format!("milestone index {index} not found")))?;
     Ok(answer(&headers, milestone))
 }

@@ -15,7 +15,7 @@
 //! | a milestone's block whose parents are too deep, posted | 400 | 201 | refusing it would end the network |
 //! | `/api/routes` and routes of what does not exist here | plugins, peers, pruning | 404 | not yet |
 //!
-//! Everything from a client is bounded: connections, time for a request's head, size of a body; reads of
+//! Everything from a client is bounded: connections, time for a request's head, size of a body; long reads of
 //! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
 
 mod auth;
@@ -57,6 +57,16 @@ use crate::mining::verifier::Judge;
 use crate::token::Tokens;
 use caller::Caller;
 use error::ApiError;
+
+/// Threads that serve connections, at least and at most: one for each core, and as many look-ups may wait for the disk at
+/// a time.
+const WORKERS: std::ops::RangeInclusive<usize> = 2..=4;
+
+/// How many threads are worth serving connections with on this machine.
+pub fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(*WORKERS.start(), std::num::NonZero::get);
+    cores.clamp(*WORKERS.start(), *WORKERS.end())
+}
 
 /// Largest body, in bytes. No block is longer than 160 KiB in JSON, so HORNET's 1 MB would only cost memory.
 const MAX_BODY_BYTES: usize = 256 << 10;
@@ -282,8 +292,17 @@ fn require_supported(node: &NodeHandle) -> Result<(), ApiError> {
     ))
 }
 
-/// Runs a read of the store where it may block.
-async fn read<T: Send + 'static>(
+/// A look-up in the store, at once: to hand it to another thread costs as much as to look it up. While it waits for the
+/// disk, one of the [`workers`] does.
+fn read<T>(
+    node: &NodeHandle,
+    read: impl FnOnce(&crate::store::Reader) -> Result<T, crate::store::Error>,
+) -> Result<T, ApiError> {
+    Ok(read(&node.reader)?)
+}
+
+/// A read of the store that takes its time, where it may.
+async fn read_long<T: Send + 'static>(
     node: &NodeHandle,
     read: impl FnOnce(&crate::store::Reader) -> Result<T, crate::store::Error> + Send + 'static,
 ) -> Result<T, ApiError> {

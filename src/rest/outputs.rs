@@ -68,9 +68,9 @@ fn find(reader: &Reader, id: &OutputId) -> Result<Option<Found>, store::Error> {
     Ok(Some(Found { metadata, output: booked.output }))
 }
 
-async fn found(api: &Api, text: &str) -> Result<Found, ApiError> {
+fn found(api: &Api, text: &str) -> Result<Found, ApiError> {
     let id = output_id(text)?;
-    let found = read(&api.node, move |reader| find(reader, &id)).await?;
+    let found = read(&api.node, |reader| find(reader, &id))?;
     found.ok_or_else(|| ApiError::not_found(format!("output {id} not found")))
 }
 
@@ -89,7 +89,7 @@ pub(super) async fn output(
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Found { metadata, output } = found(&api, &id).await?;
+    let Found { metadata, output } = found(&api, &id)?;
     Ok(media::answer(media::wanted(&headers), output.to_bytes(), || Answer {
         metadata,
         output: OutputJson::from_output(&output),
@@ -101,15 +101,15 @@ pub(super) async fn metadata(
     State(api): State<Arc<Api>>,
     Segment(id): Segment,
 ) -> Result<Json<Metadata>, ApiError> {
-    Ok(Json(found(&api, &id).await?.metadata))
+    Ok(Json(found(&api, &id)?.metadata))
 }
 
 /// The block that brought a transaction into the ledger.
-async fn included_in(api: &Api, transaction: &str) -> Result<BlockId, ApiError> {
+fn included_in(api: &Api, transaction: &str) -> Result<BlockId, ApiError> {
     let transaction = TransactionId(path_id("transactionId", transaction)?);
     // Every transaction has a first output.
     let id = OutputId { transaction, index: 0 };
-    let record = read(&api.node, move |reader| reader.output(&id)).await?;
+    let record = read(&api.node, |reader| reader.output(&id))?;
     let block = record.map(|record| record.booked.block).filter(|block| *block != BlockId::ZERO);
     block.ok_or_else(|| {
         ApiError::not_found(format!("no block with transaction {transaction} is in the ledger"))
@@ -121,8 +121,8 @@ pub(super) async fn included_block(
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let block = included_in(&api, &id).await?;
-    blocks::by_id(&api, block, &headers).await
+    let block = included_in(&api, &id)?;
+    blocks::by_id(&api, block, &headers)
 }
 
 pub(super) async fn included_block_metadata(
@@ -131,6 +131,6 @@ pub(super) async fn included_block_metadata(
 ) -> Result<Json<blocks::Metadata>, ApiError> {
     // Before it is looked for, as in HORNET.
     require_synced(&api.node)?;
-    let block = included_in(&api, &id).await?;
+    let block = included_in(&api, &id)?;
     blocks::metadata_of(&api, block).await
 }
