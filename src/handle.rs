@@ -15,7 +15,7 @@ use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::Upcoming;
-use crate::store::Reader;
+use crate::store::{PruneError, Pruning, Reader};
 use crate::tangle::Outlook;
 
 /// Requests that may wait for the engine; each holds at most one block (32 KiB), so 1 MiB.
@@ -54,6 +54,20 @@ pub enum Request {
         parents: Parents,
         /// The first that is unfit.
         reply: oneshot::Sender<Option<Unfit>>,
+    },
+    /// Begin to prune.
+    BeginPrune {
+        /// Up to there.
+        target: MilestoneIndex,
+        /// What is to be done beside the engine.
+        reply: oneshot::Sender<Result<Pruning, PruneError>>,
+    },
+    /// End what was begun.
+    FinishPrune {
+        /// What was done.
+        pruning: Box<Pruning>,
+        /// The milestone that is pruned last.
+        reply: oneshot::Sender<Result<MilestoneIndex, PruneError>>,
     },
     /// Walk the cone of the next milestone.
     WhiteFlag {
@@ -222,6 +236,28 @@ impl NodeHandle {
         question: Question,
     ) -> Result<Result<Mutations, whiteflag::Error>, Unavailable> {
         self.ask(|reply| Request::WhiteFlag { question, reply }).await
+    }
+
+    /// Begins to prune everything up to `target`.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; within it, why nothing is pruned.
+    pub async fn begin_prune(
+        &self,
+        target: MilestoneIndex,
+    ) -> Result<Result<Pruning, PruneError>, Unavailable> {
+        self.ask(|reply| Request::BeginPrune { target, reply }).await
+    }
+
+    /// Ends what was begun; gives the milestone that is pruned last.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; within it, why nothing is pruned.
+    pub async fn finish_prune(
+        &self,
+        pruning: Pruning,
+    ) -> Result<Result<MilestoneIndex, PruneError>, Unavailable> {
+        self.ask(|reply| Request::FinishPrune { pruning: Box::new(pruning), reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unavailable> {

@@ -144,6 +144,15 @@ impl EngineThread {
                 Request::Parents { parents, reply } => {
                     let _ = reply.send(self.engine.unfit_parent(&self.reader, &parents)?);
                 }
+                Request::BeginPrune { target, reply } => {
+                    let _ = reply.send(self.store.begin_prune(target));
+                }
+                Request::FinishPrune { pruning, reply } => {
+                    let finished = self.store.finish_prune(*pruning);
+                    self.pruning_index = self.store.pruning_index()?;
+                    status.send_replace(self.status());
+                    let _ = reply.send(finished);
+                }
                 Request::WhiteFlag { question, reply } => {
                     let _ = reply.send(self.engine.white_flag(&self.reader, &question));
                 }

@@ -13,7 +13,7 @@
 //! | a token up to 10 s before or after its time | 401 | good | clocks differ |
 //! | `whiteflag` with a field missing | 503 | 400 | HORNET takes it for milestone 0 |
 //! | a milestone's block whose parents are too deep, posted | 400 | 201 | refusing it would end the network |
-//! | `/api/routes` and routes of what does not exist here | plugins, peers, pruning | 404 | not yet |
+//! | `/api/routes` and routes of what does not exist here | plugins, peers | 404 | not yet |
 //!
 //! Everything from a client is bounded: connections, time for a request's head, size of a body; long reads of
 //! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
@@ -92,6 +92,8 @@ struct Api {
     judge: Judge,
     tokens: Tokens,
     keeper: Keeper,
+    /// One at a time.
+    pruning: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
@@ -127,6 +129,7 @@ fn router(api: Api) -> Router {
         .route("/receipts", get(ledger::receipts))
         .route("/receipts/{index}", get(ledger::receipts_migrated_at))
         .route("/whiteflag", post(ledger::white_flag))
+        .route("/control/database/prune", post(control::prune))
         .route("/control/snapshots/create", post(control::create_snapshot));
     let cors =
         CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(AllowHeaders::mirror_request());
@@ -199,7 +202,7 @@ pub async fn serve_all(
     stop: watch::Receiver<bool>,
 ) {
     let Parts { miner, judge, tokens, keeper } = parts;
-    let api = Api { node, miner, judge, tokens, keeper, stop };
+    let api = Api { node, miner, judge, tokens, keeper, pruning: Arc::new(Semaphore::new(1)), stop };
     let (app, stop) = (router(api.clone()), api.stop.clone());
     serve_both(listener, probe, app, router(Api { miner: None, ..api }), stop).await;
 }

@@ -68,8 +68,16 @@ enum Reading {
 
 impl Epoch {
     pub(super) fn new(folder: &Path, number: u32, cache_bytes: usize) -> Self {
-        let path = folder.join(format!("e{number:08}"));
+        Self::at(folder.join(format!("e{number:08}")), number, cache_bytes)
+    }
+
+    /// In a folder of another name, until it takes its place.
+    pub(super) fn at(path: PathBuf, number: u32, cache_bytes: usize) -> Self {
         Self { path, number, cache_bytes, reading: Mutex::new(Reading::Closed) }
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     /// Opens the folder for writing and keeps a handle for reading.
@@ -136,19 +144,42 @@ impl Epoch {
         self.read(Handles::first_milestone)
     }
 
-    /// Deletes the epoch: renamed first, so that no half of it can be taken for a whole.
+    /// Takes the place of `old`, which is deleted, with what was made in the folder `copy`. `announce` tells others of this
+    /// one; who reads it meanwhile waits.
+    pub(super) fn replace(&self, old: &Self, copy: &Path, announce: impl FnOnce()) -> Result<(), Error> {
+        let held = lock(&self.reading);
+        announce();
+        let trash = old.give_up_folder()?;
+        fs::rename(copy, &self.path).map_err(Error::io("renaming epoch", copy))?;
+        self.path.parent().map_or(Ok(()), sync_folder)?;
+        drop(held);
+        Self::unlink(trash)
+    }
+
+    /// Deletes the epoch.
     pub(super) fn remove(&self) -> Result<(), Error> {
+        let trash = self.give_up_folder()?;
+        self.path.parent().map_or(Ok(()), sync_folder)?;
+        Self::unlink(trash)
+    }
+
+    /// Renames the folder, so that no half of it can be taken for a whole.
+    fn give_up_folder(&self) -> Result<PathBuf, Error> {
         *lock(&self.reading) = Reading::Gone;
         let trash = self.path.with_file_name(format!("x{:08}", self.number));
         fs::rename(&self.path, &trash).map_err(Error::io("renaming epoch", &self.path))?;
-        sync_folder(trash.parent().unwrap_or(&trash))?;
+        Ok(trash)
+    }
+
+    fn unlink(trash: PathBuf) -> Result<(), Error> {
+        let path = trash.clone();
         // Unlinking may take long on a card; the next start finishes it when power fails meanwhile.
         let spawned = std::thread::Builder::new().name("prune".into()).spawn(move || {
             if let Err(error) = fs::remove_dir_all(&trash) {
                 tracing::warn!(path = %trash.display(), %error, "pruned epoch not deleted yet");
             }
         });
-        spawned.map(drop).map_err(Error::io("pruning epoch", &self.path))
+        spawned.map(drop).map_err(Error::io("pruning epoch", &path))
     }
 }
 
@@ -274,6 +305,43 @@ impl Handles {
             ids.collect::<Result<Vec<_>, Error>>()
         };
         Ok((ids(&self.created)?, ids(&self.consumed)?))
+    }
+
+    /// Copies what milestones after `target` are, did and reference.
+    pub(super) fn copy_milestones_after(&self, target: MilestoneIndex, copy: &Self) -> Result<(), Error> {
+        let first = target.next().0.to_be_bytes();
+        // Keys begin with the milestone, big-endian.
+        for (from, to) in [
+            (&self.milestone, &copy.milestone),
+            (&self.created, &copy.created),
+            (&self.consumed, &copy.consumed),
+            (&self.treasury, &copy.treasury),
+        ] {
+            for entry in from.range(first.as_slice()..keys::FILLER) {
+                let (key, value) = entry.map_err(self.io("reading"))?;
+                to.insert(key, value).map_err(copy.io("copying to"))?;
+            }
+        }
+        for entry in copy.consumed.range(first.as_slice()..keys::FILLER) {
+            let (key, value) = entry.map_err(copy.io("reading"))?;
+            let id =
+                value.first_chunk::<{ OutputId::BYTES }>().ok_or_else(|| self.damaged("spent output"))?;
+            copy.spent.insert(id, key).map_err(copy.io("copying to"))?;
+        }
+        for entry in self.milestone_id.range(..keys::FILLER) {
+            let (id, index) = entry.map_err(self.io("reading"))?;
+            if index.as_ref() >= first.as_slice() {
+                copy.milestone_id.insert(id, index).map_err(copy.io("copying to"))?;
+            }
+        }
+        for entry in self.reference.range(..keys::FILLER) {
+            let (key, value) = entry.map_err(self.io("reading"))?;
+            let reference = Reference::from_bytes(&value).ok_or_else(|| self.damaged("reference"))?;
+            if reference.milestone > target {
+                copy.reference.insert(key, value).map_err(copy.io("copying to"))?;
+            }
+        }
+        Ok(())
     }
 
     fn parse_spent(&self, value: &[u8]) -> Result<Spent, Error> {

@@ -195,6 +195,11 @@ impl Ledger {
         if index.0.is_multiple_of(FLUSH_EVERY) { self.flush() } else { Ok(()) }
     }
 
+    /// Bytes of its files.
+    pub(super) fn disk_bytes(&self) -> Result<u64, Error> {
+        self.db.size_on_disk().map_err(self.failed("measuring the ledger"))
+    }
+
     pub(super) fn insert(&self, output: &Booked) -> Result<(), Error> {
         let inserted = self.unspent.insert(output.id.pack(), output.to_bytes());
         inserted.map(drop).map_err(self.failed("writing the ledger"))

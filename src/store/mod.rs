@@ -8,6 +8,7 @@
 //! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
 //! | `ledger/` | the unspent outputs, sled 0.34 (`ledger.rs`) |
 //! | `journal` | blocks acknowledged to local clients since the last commit |
+//! | `c…` | a copy of an epoch that is being made, without what is pruned |
 //! | `x…` | an epoch that is being deleted; removed at start |
 //!
 //! Order of writing: a block goes into the newest epoch's memory; a client's block also into the journal,
@@ -24,6 +25,7 @@ mod journal;
 pub mod keys;
 mod ledger;
 mod open;
+mod prune;
 mod reader;
 mod space;
 
@@ -42,6 +44,7 @@ use space::Space;
 
 pub use export::ExportError;
 pub use open::{Recovered, StoredMilestone};
+pub use prune::{PruneError, Pruning};
 pub use reader::{Changes, OutputRecord, Reader};
 
 /// How much to keep, and in which portions.

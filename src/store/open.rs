@@ -10,7 +10,7 @@ use super::keys::BlockKey;
 use super::ledger::Ledger;
 use super::reader::Reader;
 use super::space::Space;
-use super::{Confirmed, Epochs, Error, Limits, Store};
+use super::{Confirmed, Epochs, Error, Limits, Store, prune};
 use crate::files;
 use crate::ledger::Booked;
 use crate::ledger::treasury::Treasury;
@@ -261,8 +261,15 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
             delete(&entry.path())?;
         }
         numbers.extend(numbered(&name, 'e'));
+        if let Some(number) = numbered(&name, 'c')
+            && prune::tidy_copy(folder, number)?
+        {
+            numbers.push(number);
+        }
     }
     numbers.sort_unstable();
+    // One that was renamed while the folder was listed.
+    numbers.dedup();
     while numbers.len() > 2 && space.is_low()? {
         let oldest = numbers.remove(0);
         let trash = folder.join(format!("x{oldest:08}"));

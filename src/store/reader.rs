@@ -116,6 +116,18 @@ impl Reader {
         self.ledger.all_unspent()
     }
 
+    /// Bytes that the store takes on disk.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be read.
+    pub fn disk_bytes(&self) -> Result<u64, Error> {
+        let mut bytes = self.ledger.disk_bytes()?;
+        for epoch in self.epochs.all() {
+            bytes += epoch.read(|epoch| epoch.disk_bytes().map(Some))?.unwrap_or(0);
+        }
+        Ok(bytes)
+    }
+
     /// What the treasury holds.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod keeper;
 mod mining;
 mod node;
 mod pow;
+mod prune;
 mod readme;
 mod recorded;
 mod recording;

@@ -33,7 +33,11 @@ pub(crate) struct Model {
     dice: Dice,
     outputs: Outputs,
     pub(crate) history: Vec<Outputs>,
-    diffs: Vec<Diff>,
+    pub(crate) diffs: Vec<Diff>,
+    /// Those that each milestone references.
+    pub(crate) blocks: Vec<Vec<BlockId>>,
+    /// Blocks that are to be referenced by the next milestone, beside its own.
+    pub(crate) late: Vec<BlockId>,
     last: BlockId,
 }
 
@@ -49,7 +53,15 @@ impl Model {
         store.recover(0).unwrap();
         let outputs = outputs.into_iter().map(|output| (output.id, output)).collect::<Outputs>();
         let history = vec![outputs.clone()];
-        Self { dice: Dice(seed), outputs, history, diffs: Vec::new(), last: BlockId::ZERO }
+        Self {
+            dice: Dice(seed),
+            outputs,
+            history,
+            diffs: Vec::new(),
+            blocks: Vec::new(),
+            late: Vec::new(),
+            last: BlockId::ZERO,
+        }
     }
 
     /// The next milestone: some outputs are split or joined, one of the new ones at times within the same milestone.
@@ -67,6 +79,9 @@ impl Model {
             referenced.push(Referenced { id, inclusion: Inclusion::Included });
             self.last = id;
         }
+        let late = self.late.drain(..);
+        referenced.extend(late.map(|id| Referenced { id, inclusion: Inclusion::NoTransaction }));
+        self.blocks.push(referenced.iter().map(|block| block.id).collect());
         let milestone = milestone(index, &self.last);
         self.diffs.push(Diff {
             milestone: milestone.clone(),
@@ -79,6 +94,15 @@ impl Model {
         let confirmation = Confirmation { block_id, milestone, stamp, referenced, delta, schedule: None };
         store.commit(&confirmation).unwrap();
         self.history.push(self.outputs.clone());
+    }
+
+    /// A block that no milestone references yet; `number` tells it from others.
+    pub(crate) fn put_late_block(&mut self, store: &mut Store, number: u64) -> BlockId {
+        let parents = Parents::from_unsorted(vec![BlockId::ZERO]).unwrap();
+        let bytes = Block { protocol_version: 2, parents, payload: None, nonce: 1 << 63 | number }.pack();
+        let id = block::id_of(&bytes);
+        store.put_block(&id, &bytes, false).unwrap();
+        id
     }
 
     fn transaction(&mut self, block: BlockId, index: MilestoneIndex, delta: &mut Delta) {
@@ -135,7 +159,7 @@ pub(crate) fn loaded(file: &[u8], delta: Option<&[u8]>) -> (Base, Outputs) {
     (base, outputs)
 }
 
-fn written(store: &Store, target: u32) -> Vec<u8> {
+pub(crate) fn written(store: &Store, target: u32) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     store.reader().write_full(MilestoneIndex(target), &mut file).unwrap();
     file.into_inner()
