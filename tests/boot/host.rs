@@ -136,7 +136,9 @@ impl Lan {
         let leases = folder().join("leases");
         let _ = fs::remove_file(&leases);
         let dhcp = Command::new("/usr/sbin/dnsmasq")
-            .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file="])
+            .args(["--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file="])
+            .args(["--no-resolv", "--no-hosts"])
+            .arg(format!("--address=/{}/{}", crate::web::NAME, SOURCES[0]))
             .args(["--interface=osmia0", "--bind-interfaces", "--dhcp-range=10.77.0.50,10.77.0.99,2m"])
             .arg(format!(
                 "--dhcp-option=option:ntp-server,{}",

@@ -16,6 +16,8 @@ mod host;
 #[path = "../http.rs"]
 mod http;
 mod scan;
+#[path = "../web.rs"]
+mod web;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -52,12 +54,13 @@ fn main() {
 type Test = (&'static str, fn(&Card, &host::Lan));
 
 /// In this order on one card: each begins where the one before left the Tangle.
-const TESTS: [Test; 17] = [
+const TESTS: [Test; 18] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a published client moves value", a_client_moves_value),
     ("a killed node comes back", killed_node_comes_back),
     ("a pulled plug loses nothing acknowledged", pulled_plug_loses_nothing),
     ("the power button stops in order", power_button_stops_in_order),
+    ("a first snapshot is downloaded", a_first_snapshot_is_downloaded),
     ("a broken configuration is named", broken_configuration_is_named),
     ("a mistake at the first start is told", a_mistake_at_the_first_start_is_told),
     ("resets end in safe mode", resets_end_in_safe_mode),
@@ -167,6 +170,60 @@ fn power_button_stops_in_order(card: &Card, _: &host::Lan) {
     board.console_says("stopped");
     board.console_says("ending how=PowerOff");
     card.check_data_is_clean();
+}
+
+/// A board joins a network: its name server is the local network's, its snapshot comes by HTTPS, and the rights that this
+/// takes are enough.
+fn a_first_snapshot_is_downloaded(_: &Card, lan: &host::Lan) {
+    let card = Card::new(&card::build_image(), "download");
+    let authority = web::Authority::new();
+    let server = authority.serve(host::SOURCES[0], &[], web::Manner::Good);
+    let text = format!(
+        "[network]\nname = \"handed out\"\nmilestone_keys = [{{ public_key = \"{}\" }}]\n[snapshots]\n\
+         sources = [{{ full = \"https://{}:{}/full\" }}]\nauthority = \"\"\"\n{}\"\"\"\n",
+        "07".repeat(32),
+        web::NAME,
+        server.address.port(),
+        authority.pem(),
+    );
+    card.write_boot("node.toml", text.as_bytes());
+    lan.forget();
+    let board = Board::boot(&card, &[]);
+    board.wait_for("the board to ask", || !web::lock(&server.asked).is_empty());
+    // Meanwhile it says what it is doing, and longer than it would take PID 1 to lose patience.
+    let path = format!("/api/core/v2/outputs/0x{}", "00".repeat(34));
+    let ask = || http::request(board.api(), "GET", &path, &[], &[]);
+    board.wait_for("the API to say so", || ask().is_some_and(|answer| answer.status == 503));
+    board.console_says("none of 1 sources gave a snapshot");
+    web::lock(&server.files).insert("/full".to_owned(), genesis_snapshot("handed out"));
+    board.console_says("snapshot downloaded");
+    board.wait_for("the output of the snapshot", || ask().is_some_and(|answer| answer.status == 200));
+}
+
+/// A full snapshot of a new network.
+fn genesis_snapshot(name: &str) -> Vec<u8> {
+    use osmia::protocol::address::Address;
+    use osmia::snapshot::{full, genesis};
+    let params = osmia::config::Config::parse("[coordinator]\nenabled = true\n").unwrap().network.params;
+    let params = osmia::protocol::params::ProtocolParameters { network_name: name.to_owned(), ..params };
+    let base = genesis::base(params);
+    let outputs =
+        genesis::outputs(base.schedule.active.token_supply, Address::Ed25519([1; 32]), &[]).unwrap();
+    let header = full::Header {
+        genesis: base.genesis,
+        target: base.target,
+        ledger_index: base.target.index,
+        treasury: base.treasury,
+        params_since: base.schedule.since,
+        params: base.schedule.active,
+        outputs: outputs.len() as u64,
+        diffs: 0,
+        entry_points: 1,
+    };
+    let mut file = Vec::new();
+    full::write(&mut file, &header, outputs.into_iter().map(Ok), std::iter::empty(), &base.entry_points)
+        .unwrap();
+    file
 }
 
 /// The status page, the console and a file on the card name file, line, key and fix. What was right before holds.

@@ -1,12 +1,13 @@
 //! A node's first snapshot, from web servers that are good, slow, old, cut off, false or strangers.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::http;
+use crate::node::Node;
+use crate::snapshot::{Model, loaded, open};
+use crate::web::{self, Authority, Manner, Server};
 use osmia::config::{Source, Url};
 use osmia::keeper::fetch::{FetchError, Progress};
 use osmia::keeper::web::{Names, Web};
@@ -14,158 +15,16 @@ use osmia::keeper::{Keeper, Sizes};
 use osmia::protocol::id::MilestoneIndex;
 use osmia::snapshot::full::FullReader;
 use osmia::snapshot::load::Loaded;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::http;
-use crate::node::Node;
-use crate::snapshot::{Model, loaded, open};
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// What a server does with a request for a file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    Good,
-    /// Sends this many bytes of what was asked for, then hangs up.
-    HangsUp(usize),
-    /// Sends this many, then nothing more.
-    FallsSilent(usize),
-    /// Knows no parts.
-    Whole,
+fn source(server: &Server, full: &str, delta: Option<&str>) -> Source {
+    let url = |path: &str| Url::parse(&format!("https://{}{path}", server.address)).unwrap();
+    Source { full: url(full), delta: delta.map(url) }
 }
 
-struct Server {
-    address: SocketAddr,
-    /// Paths, each with the first byte that was asked for.
-    asked: Arc<Mutex<Vec<(String, usize)>>>,
-    files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-}
-
-/// An authority, and what certificates it makes.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    fn server_config(&self) -> Arc<rustls::ServerConfig> {
-        let key = KeyPair::generate().unwrap();
-        let names = vec!["127.0.0.1".to_owned(), "snapshots.example".to_owned()];
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key);
-        Arc::new(config.unwrap())
-    }
-
-    fn serve(&self, files: &[(&str, &[u8])], manner: Manner) -> Server {
-        let config = self.server_config();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let files = files.iter().map(|(name, file)| ((*name).to_owned(), file.to_vec())).collect();
-        let (files, asked) = (Arc::new(Mutex::new(files)), Arc::new(Mutex::new(Vec::new())));
-        let (served, noted) = (files.clone(), asked.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (config, files, asked) = (config.clone(), served.clone(), noted.clone());
-                std::thread::spawn(move || {
-                    // Clients go away in the middle: that is their right.
-                    let _ = answer(config, stream, &files, &asked, manner);
-                });
-            }
-        });
-        Server { address, asked, files }
-    }
-}
-
-/// A thread that panics has failed the test already.
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-type Files = Mutex<BTreeMap<String, Vec<u8>>>;
-
-fn answer(
-    config: Arc<rustls::ServerConfig>,
-    stream: TcpStream,
-    files: &Files,
-    asked: &Mutex<Vec<(String, usize)>>,
-    manner: Manner,
-) -> std::io::Result<()> {
-    let connection = rustls::ServerConnection::new(config).map_err(std::io::Error::other)?;
-    let mut stream = rustls::StreamOwned::new(connection, stream);
-    let mut head = Vec::new();
-    let mut reader = BufReader::with_capacity(1, &mut stream);
-    while !head.ends_with(b"\r\n\r\n") {
-        if reader.read_until(b'\n', &mut head)? == 0 {
-            return Ok(());
-        }
-    }
-    drop(reader);
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let field = |name: &str| {
-        let line = head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}: ")));
-        line.map(|line| line[name.len() + 2..].to_owned())
-    };
-    let path = head.split(' ').nth(1).unwrap().to_owned();
-    if let Some(elsewhere) = path.strip_prefix("/moved") {
-        let head = format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n");
-        return stream.write_all(head.as_bytes());
-    }
-    let file = lock(files).get(&path).cloned();
-    let Some(file) = file else {
-        lock(asked).push((path, 0));
-        return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-    };
-    let tag =
-        format!("\"{:x}\"", file.iter().fold(0u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte)));
-    let same = field("if-range").is_none_or(|wanted| wanted == tag);
-    let range = field("range").filter(|_| same && manner != Manner::Whole);
-    let (mut from, mut to) = (0, file.len());
-    if let Some((first, last)) =
-        range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'))
-    {
-        from = first.parse().map_err(std::io::Error::other)?;
-        to = last.parse().map_or(to, |last: usize| to.min(last + 1));
-    }
-    lock(asked).push((path, from));
-    let status = match range {
-        Some(_) => format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{}", to - 1, file.len()),
-        None => "200 OK".to_owned(),
-    };
-    let body = &file[from..to];
-    write!(stream, "HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Length: {}\r\n\r\n", body.len())?;
-    match manner {
-        Manner::Good | Manner::Whole => stream.write_all(body)?,
-        Manner::HangsUp(most) => stream.write_all(&body[..body.len().min(most)])?,
-        Manner::FallsSilent(most) => {
-            stream.write_all(&body[..body.len().min(most)])?;
-            stream.flush()?;
-            // Until the client has enough of it.
-            stream.read_exact(&mut [0])?;
-        }
-    }
-    stream.flush()
-}
-
-impl Server {
-    fn source(&self, full: &str, delta: Option<&str>) -> Source {
-        let url = |path: &str| Url::parse(&format!("https://{}{path}", self.address)).unwrap();
-        Source { full: url(full), delta: delta.map(url) }
-    }
-
-    fn asked(&self) -> Vec<(String, usize)> {
-        self.asked.lock().unwrap().clone()
-    }
+fn asked(server: &Server) -> Vec<(String, usize)> {
+    web::lock(&server.asked).clone()
 }
 
 /// A network's snapshots: of milestone 20, that led on to 30 and to 50; and a full one of 40.
@@ -250,30 +109,30 @@ fn the_newest_snapshot_that_is_right_wins() {
     let mut false_full = all.full_20.clone();
     let head = FullReader::new(false_full.as_slice()).unwrap().header().to_bytes().len();
     false_full[head + 34 + 32 + 4 + 4 + 4 + 1] ^= 1;
-    let old = authority.serve(&[("/full", &all.full_40)], Manner::Good);
-    let new = authority.serve(&[("/full", &all.full_20), ("/delta", &all.delta_50)], Manner::Good);
-    let wrong = authority.serve(&[("/full", &false_full), ("/delta", &all.delta_50)], Manner::Good);
-    let unfit = authority.serve(&[("/full", &all.full_40), ("/delta", &all.delta_30)], Manner::Good);
+    let old = authority.serve(HERE, &[("/full", &all.full_40)], Manner::Good);
+    let new = authority.serve(HERE, &[("/full", &all.full_20), ("/delta", &all.delta_50)], Manner::Good);
+    let wrong = authority.serve(HERE, &[("/full", &false_full), ("/delta", &all.delta_50)], Manner::Good);
+    let unfit = authority.serve(HERE, &[("/full", &all.full_40), ("/delta", &all.delta_30)], Manner::Good);
     let client = Client::new(&authority, PATIENCE);
     let sources = [
-        unfit.source("/full", Some("/delta")),
-        old.source("/full", None),
-        old.source("/nothing", None),
-        new.source("/full", Some("/delta")),
+        source(&unfit, "/full", Some("/delta")),
+        source(&old, "/full", None),
+        source(&old, "/nothing", None),
+        source(&new, "/full", Some("/delta")),
     ];
     assert_eq!(client.fetch(&sources).unwrap(), 50);
     client.check(&all.model, 50);
-    assert_eq!(old.asked().len(), 2, "of the old one only the head, and what is not there");
+    assert_eq!(asked(&old).len(), 2, "of the old one only the head, and what is not there");
     // The one with the highest index is not what it says: the next one is taken.
     let client = Client::new(&authority, PATIENCE);
-    let sources = [wrong.source("/full", Some("/delta")), unfit.source("/full", Some("/delta"))];
+    let sources = [source(&wrong, "/full", Some("/delta")), source(&unfit, "/full", Some("/delta"))];
     assert_eq!(client.fetch(&sources).unwrap(), 40);
     client.check(&all.model, 40);
     // So it is when the caller does not like it.
     let client = Client::new(&authority, PATIENCE);
     let judge =
         |loaded: &Loaded| if loaded.base.target.index.0 == 50 { Err("no".to_owned()) } else { Ok(()) };
-    let sources = [new.source("/full", Some("/delta")), old.source("/moved/full", None)];
+    let sources = [source(&new, "/full", Some("/delta")), source(&old, "/moved/full", None)];
     assert_eq!(client.fetch_judged(&sources, &judge).unwrap(), 40);
     client.check(&all.model, 40);
 }
@@ -282,12 +141,12 @@ fn the_newest_snapshot_that_is_right_wins() {
 #[test]
 fn a_download_goes_on_where_it_was_cut_short() {
     let (authority, all) = (Authority::new(), snapshots());
-    let server = authority.serve(&[("/full", &all.full_20)], Manner::HangsUp(10_000));
+    let server = authority.serve(HERE, &[("/full", &all.full_20)], Manner::HangsUp(10_000));
     let client = Client::new(&authority, PATIENCE);
-    let sources = [server.source("/full", None)];
+    let sources = [source(&server, "/full", None)];
     let attempts = (1..100).find(|_| client.fetch(&sources).is_ok()).unwrap();
     client.check(&all.model, 20);
-    let firsts = server.asked().iter().map(|(_, from)| *from).filter(|from| *from > 0).collect::<Vec<_>>();
+    let firsts = asked(&server).iter().map(|(_, from)| *from).filter(|from| *from > 0).collect::<Vec<_>>();
     assert_eq!(attempts - 1, firsts.len());
     assert_eq!(firsts[0], 9_999);
     assert!(firsts.windows(2).all(|pair| pair[1] == pair[0] + 9_999), "{firsts:?}");
@@ -298,31 +157,34 @@ fn a_download_goes_on_where_it_was_cut_short() {
 #[test]
 fn a_file_that_changed_is_begun_anew() {
     let (authority, all) = (Authority::new(), snapshots());
-    let server = authority.serve(&[("/full", &all.full_40)], Manner::HangsUp(10_000));
+    let server = authority.serve(HERE, &[("/full", &all.full_40)], Manner::HangsUp(10_000));
     let client = Client::new(&authority, PATIENCE);
-    assert!(client.fetch(&[server.source("/full", None)]).is_err());
-    let good = authority.serve(&[("/full", &all.full_20)], Manner::Good);
+    assert!(client.fetch(&[source(&server, "/full", None)]).is_err());
+    let good = authority.serve(HERE, &[("/full", &all.full_20)], Manner::Good);
     server.files.lock().unwrap().insert("/full".to_owned(), all.full_20.clone());
-    let attempts = (1..100).find(|_| client.fetch(&[server.source("/full", None)]).is_ok()).unwrap();
+    let attempts = (1..100).find(|_| client.fetch(&[source(&server, "/full", None)]).is_ok()).unwrap();
     assert!(attempts > 2);
     client.check(&all.model, 20);
     // One that knows no parts sends all of it again; one that was asked before does not matter to another.
     let client = Client::new(&authority, PATIENCE);
-    assert!(client.fetch(&[server.source("/full", None)]).is_err());
-    let whole = authority.serve(&[("/full", &all.full_20)], Manner::Whole);
-    assert_eq!(client.fetch(&[whole.source("/full", None)]).unwrap(), 20);
-    assert_eq!(client.fetch(&[good.source("/full", None)]).unwrap(), 20);
+    assert!(client.fetch(&[source(&server, "/full", None)]).is_err());
+    let whole = authority.serve(HERE, &[("/full", &all.full_20)], Manner::Whole);
+    assert_eq!(client.fetch(&[source(&whole, "/full", None)]).unwrap(), 20);
+    assert_eq!(client.fetch(&[source(&good, "/full", None)]).unwrap(), 20);
     client.check(&all.model, 20);
 }
 
 #[test]
 fn who_falls_silent_is_left_for_another() {
     let (authority, all) = (Authority::new(), snapshots());
-    let silent =
-        authority.serve(&[("/full", &all.full_20), ("/delta", &all.delta_50)], Manner::FallsSilent(10_000));
-    let old = authority.serve(&[("/full", &all.full_40)], Manner::Good);
+    let silent = authority.serve(
+        HERE,
+        &[("/full", &all.full_20), ("/delta", &all.delta_50)],
+        Manner::FallsSilent(10_000),
+    );
+    let old = authority.serve(HERE, &[("/full", &all.full_40)], Manner::Good);
     let client = Client::new(&authority, Duration::from_secs(1));
-    let sources = [silent.source("/full", Some("/delta")), old.source("/full", None)];
+    let sources = [source(&silent, "/full", Some("/delta")), source(&old, "/full", None)];
     assert_eq!(client.fetch(&sources).unwrap(), 40);
     client.check(&all.model, 40);
 }
@@ -330,15 +192,15 @@ fn who_falls_silent_is_left_for_another() {
 #[test]
 fn strangers_and_other_networks_are_refused() {
     let (authority, all) = (Authority::new(), snapshots());
-    let server = authority.serve(&[("/full", &all.full_20)], Manner::Good);
+    let server = authority.serve(HERE, &[("/full", &all.full_20)], Manner::Good);
     let stranger = Client::new(&Authority::new(), PATIENCE);
-    assert!(stranger.fetch(&[server.source("/full", None)]).is_err());
-    assert!(server.asked().is_empty(), "nothing is asked of a server whose certificate is not trusted");
-    let other = authority.serve(&[("/full", b"no snapshot")], Manner::Good);
+    assert!(stranger.fetch(&[source(&server, "/full", None)]).is_err());
+    assert!(asked(&server).is_empty(), "nothing is asked of a server whose certificate is not trusted");
+    let other = authority.serve(HERE, &[("/full", b"no snapshot")], Manner::Good);
     let client = Client::new(&authority, PATIENCE);
-    assert!(client.fetch(&[other.source("/full", None)]).is_err());
+    assert!(client.fetch(&[source(&other, "/full", None)]).is_err());
     let keeper = client.keeper();
-    let (sources, progress) = ([server.source("/full", None)], Progress::default());
+    let (sources, progress) = ([source(&server, "/full", None)], Progress::default());
     let fetch = keeper.fetch(&sources, "another", &client.web, &|_| Ok(()), &progress);
     assert!(client.runtime.block_on(fetch).is_err());
     assert_eq!(keeper.files(), None);
@@ -371,16 +233,16 @@ fn name_server() -> SocketAddr {
 #[test]
 fn names_are_looked_up_at_the_network_s_own_servers() {
     let (authority, all) = (Authority::new(), snapshots());
-    let server = authority.serve(&[("/full", &all.full_20)], Manner::Good);
+    let server = authority.serve(HERE, &[("/full", &all.full_20)], Manner::Good);
     let mut client = Client::new(&authority, PATIENCE);
     let (servers, known) = tokio::sync::watch::channel(Vec::new());
     client.web = Web::new(Some(&authority.pem()), Names::Servers(known), PATIENCE).unwrap();
     let url = |host: &str| Url::parse(&format!("https://{host}:{}/full", server.address.port())).unwrap();
     let source = |host: &str| [Source { full: url(host), delta: None }];
-    assert!(client.fetch(&source("snapshots.example")).is_err(), "no name server is known");
+    assert!(client.fetch(&source(web::NAME)).is_err(), "no name server is known");
     servers.send_replace(vec![name_server()]);
     assert!(client.fetch(&source("other.example")).is_err());
-    assert_eq!(client.fetch(&source("snapshots.example")).unwrap(), 20);
+    assert_eq!(client.fetch(&source(web::NAME)).unwrap(), 20);
     client.check(&all.model, 20);
 }
 
@@ -398,7 +260,7 @@ fn a_node_begins_with_a_downloaded_snapshot() {
     node.stop();
     let authority = Authority::new();
     let (full, delta) = (fs::read(full).unwrap(), fs::read(delta).unwrap());
-    let server = authority.serve(&[], Manner::Good);
+    let server = authority.serve(HERE, &[], Manner::Good);
     let key = osmia::coordinator::public_key(&founder.path().join("data/identity")).unwrap();
     // Free a moment ago.
     let api = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -415,7 +277,7 @@ fn a_node_begins_with_a_downloaded_snapshot() {
     let second = std::thread::scope(|scope| {
         let starting = scope.spawn(|| Node::start_with(&config, &text, &data));
         let started = Instant::now();
-        let asked_in_vain = || !server.asked().is_empty();
+        let asked_in_vain = || !asked(&server).is_empty();
         while !asked_in_vain() {
             assert!(started.elapsed() < Duration::from_secs(60) && !starting.is_finished());
             std::thread::sleep(Duration::from_millis(20));

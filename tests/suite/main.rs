@@ -33,5 +33,7 @@ mod syntax;
 mod transitions;
 mod value;
 mod vectors;
+#[path = "../web.rs"]
+mod web;
 mod whiteflag;
 mod words;
