@@ -29,6 +29,19 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
+/// At least a tenth of a disk stays free, but no more than this.
+const MOST_RESERVED: u64 = 1 << 30;
+
+/// Bytes that may still be written in a folder before the reserve is touched that milestones need.
+///
+/// # Errors
+/// Those of the file system.
+pub fn spare_bytes(folder: &Path) -> io::Result<u64> {
+    let about = rustix::fs::statvfs(folder)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+    Ok(bytes(about.f_bavail).saturating_sub((bytes(about.f_blocks) / 10).min(MOST_RESERVED)))
+}
+
 /// Makes the entries of a folder durable.
 ///
 /// # Errors

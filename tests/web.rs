@@ -19,6 +19,8 @@ pub(crate) enum Manner {
     HangsUp(usize),
     /// Sends this many, then nothing more.
     FallsSilent(usize),
+    /// Sends this many, then ten each fifth of a second.
+    Drips(usize),
     /// Knows no parts.
     Whole,
 }
@@ -138,6 +140,15 @@ fn answer(
     match manner {
         Manner::Good | Manner::Whole => stream.write_all(body)?,
         Manner::HangsUp(most) => stream.write_all(&body[..body.len().min(most)])?,
+        Manner::Drips(most) => {
+            let (first, rest) = body.split_at(body.len().min(most));
+            stream.write_all(first)?;
+            for drop in rest.chunks(10) {
+                stream.flush()?;
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                stream.write_all(drop)?;
+            }
+        }
         Manner::FallsSilent(most) => {
             stream.write_all(&body[..body.len().min(most)])?;
             stream.flush()?;

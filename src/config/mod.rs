@@ -199,6 +199,11 @@ impl Url {
         bare.unwrap_or_else(|| authority.split(':').next().unwrap_or_default())
     }
 
+    /// Without what may be a secret of its owner.
+    pub fn shown(&self) -> &str {
+        self.text.split('?').next().unwrap_or_default()
+    }
+
     /// What follows the authority; at least a slash.
     pub fn path(&self) -> &str {
         let rest = self.text.strip_prefix("https://").unwrap_or_default();

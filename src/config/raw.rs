@@ -195,7 +195,8 @@ impl Default for RawStorage {
     }
 }
 
-/// HORNET's depth and interval; but the snapshots are taken: a node that lost its store comes back by them.
+/// HORNET's depth and interval; but the snapshots are taken: a node that lost its store comes back by them (a
+/// coordinator only when nothing was signed since: signing again would fork the network).
 impl Default for RawSnapshots {
     fn default() -> Self {
         Self {

@@ -260,6 +260,7 @@ impl Engine {
 
     /// HORNET: > CMI >= LMI - 2
     pub fn is_almost_synced(&self) -> bool {
-        self.confirmed.index.0 + ALMOST_SYNCED >= self.latest.index.0 && self.latest.index != self.genesis
+        self.confirmed.index.0.saturating_add(ALMOST_SYNCED) >= self.latest.index.0
+            && self.latest.index != self.genesis
     }
 }

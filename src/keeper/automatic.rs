@@ -72,9 +72,9 @@ pub async fn run(
         let due = rules.due(&now, last).filter(|_| now.confirmed.index >= not_before);
         let Some(target) = due else { continue };
         let (keeper, reader) = (keeper.clone(), reader.clone());
-        let taken =
-            tokio::task::spawn_blocking(move || keeper.lead_on(&reader, target, Sizes::HORNET)).await?;
-        match taken {
+        let taken = tokio::task::spawn_blocking(move || keeper.lead_on(&reader, target, Sizes::HORNET)).await;
+        // A panic is a failure like others: the next attempt may find another file.
+        match taken.map_err(anyhow::Error::from).and_then(|taken| Ok(taken?)) {
             Ok(kind) => {
                 let kind = if kind == Kind::Full { "full" } else { "delta" };
                 tracing::info!(milestone = target.0, kind, "snapshot written");

@@ -4,6 +4,7 @@
 //! of the next one when that fails. A download goes on where it was cut short, also after a power cut. Nothing counts
 //! before it was read to the last byte, its sums are right, and the caller's judge agrees.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,13 +14,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::web::{Part, Web, WebError};
-use super::{DELTA, FULL, Keeper};
+use super::{DELTA, FULL, Keeper, UNDO};
 use crate::config::{Source, Url};
 use crate::files;
 use crate::ledger::Booked;
+use crate::protocol::hex;
 use crate::protocol::id::{MilestoneIndex, OutputId};
 use crate::snapshot::delta::{self, DeltaReader};
 use crate::snapshot::full::{self, FullReader};
+use crate::snapshot::hash::LedgerHash;
 use crate::snapshot::load::{self, Loaded, Target};
 use crate::snapshot::{self, Base};
 
@@ -31,6 +34,12 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Room that has to stay free beside a file, as a multiple of it: the ledger is made of it.
 const ROOM_FOR_LEDGER: u64 = 2;
+
+/// A source that takes longer to show the head of a file is left out.
+const HEAD_WITHIN: Duration = Duration::from_secs(20);
+
+/// Least that a source must send in the time of [`Web::patience`]: one that drips would keep a node from better ones.
+const LEAST_BYTES: u64 = 64 << 10;
 
 /// Why no source gave a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +61,20 @@ pub enum FetchError {
 impl From<std::io::Error> for FetchError {
     fn from(error: std::io::Error) -> Self {
         WebError::from(error).into()
+    }
+}
+
+/// What a snapshot must be, beside being one.
+pub struct Judge<'a> {
+    /// Says what is wrong with it.
+    pub likes: &'a (dyn Fn(&Loaded) -> Result<(), String> + Sync),
+    /// The hash of its ledger, if only one will do.
+    pub ledger_hash: Option<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Judge<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judge").field("ledger_hash", &self.ledger_hash).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +127,9 @@ impl Offer<'_> {
 }
 
 impl Keeper {
-    /// Downloads the newest snapshot that any source has and `judge` accepts, and keeps it as the node's own.
+    /// Downloads the newest snapshot that any source has and `judge` accepts, and keeps it as the node's own. With a
+    /// `ledger_hash`, it has to lead to that ledger, too, which is held in memory for that; without, 34 bytes of each output
+    /// are.
     ///
     /// # Errors
     /// [`FetchError`]; what was downloaded of a file is kept for the next attempt.
@@ -113,20 +138,21 @@ impl Keeper {
         sources: &[Source],
         network: &str,
         web: &Web,
-        judge: &(dyn Fn(&Loaded) -> Result<(), String> + Sync),
+        judge: &Judge<'_>,
         progress: &Progress,
     ) -> Result<Base, FetchError> {
         fs::create_dir_all(&self.folder)?;
         let mut offers = Vec::new();
         for source in sources {
             progress.step();
-            match offer(source, network, web).await {
+            let offer = tokio::time::timeout(HEAD_WITHIN, offer(source, network, web)).await;
+            match offer.unwrap_or_else(|_| Err(WebError::Slow("the head of the file").into())) {
                 Ok(offer) => {
                     let milestone = offer.target().0;
-                    tracing::info!(milestone, source = %source.full.text, "snapshot offered");
+                    tracing::info!(milestone, source = source.full.shown(), "snapshot offered");
                     offers.push(offer);
                 }
-                Err(error) => tracing::warn!(%error, source = %source.full.text, "no snapshot offered"),
+                Err(error) => tracing::warn!(%error, source = source.full.shown(), "no snapshot offered"),
             }
         }
         // Highest ledger index first; the owner's order among equals.
@@ -135,7 +161,7 @@ impl Keeper {
             match self.take(offer, web, judge, progress).await {
                 Ok(base) => return Ok(base),
                 Err(error) => {
-                    tracing::warn!(%error, source = %offer.source.full.text, "snapshot not usable");
+                    tracing::warn!(%error, source = offer.source.full.shown(), "snapshot not usable");
                 }
             }
         }
@@ -146,7 +172,7 @@ impl Keeper {
         &self,
         offer: &Offer<'_>,
         web: &Web,
-        judge: &(dyn Fn(&Loaded) -> Result<(), String> + Sync),
+        judge: &Judge<'_>,
         progress: &Progress,
     ) -> Result<Base, FetchError> {
         let full = self.download(&offer.source.full, FULL, web, progress).await?;
@@ -156,10 +182,11 @@ impl Keeper {
         };
         progress.say("checking the snapshot that was downloaded".to_owned());
         let paths = (full.clone(), delta.clone());
-        let checked = tokio::task::spawn_blocking(move || check(&paths.0, paths.1.as_deref())).await;
+        let wanted = judge.ledger_hash;
+        let checked = tokio::task::spawn_blocking(move || check(&paths.0, paths.1.as_deref(), wanted)).await;
         let checked = checked.map_err(std::io::Error::other)?;
-        let judged =
-            checked.and_then(|loaded| judge(&loaded).map_err(FetchError::Unfit).map(|()| loaded.base));
+        let judged = checked
+            .and_then(|loaded| (judge.likes)(&loaded).map_err(FetchError::Unfit).map(|()| loaded.base));
         let base = match judged {
             Ok(base) => base,
             Err(error) => {
@@ -171,10 +198,14 @@ impl Keeper {
                 return Err(error);
             }
         };
-        fs::rename(full, self.folder.join(FULL))?;
+        // What may lie there belongs to another full snapshot.
+        self.remove(UNDO)?;
+        self.remove(DELTA)?;
+        // The full one last: without it, the delta does not count.
         if let Some(delta) = delta {
             fs::rename(delta, self.folder.join(DELTA))?;
         }
+        fs::rename(full, self.folder.join(FULL))?;
         self.remove(&origin_of(FULL))?;
         self.remove(&origin_of(DELTA))?;
         Ok(base)
@@ -193,25 +224,47 @@ impl Keeper {
         if let Some((from, validator)) = begun(&path, &origin, url) {
             part = Part { from, to: None, validator: Some(validator) };
         }
-        let mut answer = web.get(url, &part).await?;
+        let mut answer = match web.get(url, &part).await {
+            // RFC 9110 §15.5.17: > no such part: the file is another one now, and shorter
+            Err(WebError::Status(hyper::StatusCode::RANGE_NOT_SATISFIABLE)) => {
+                part = Part::default();
+                web.get(url, &part).await?
+            }
+            other => other?,
+        };
         let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
         file.set_len(answer.from)?;
         std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
         let known = format!("{}\n{}\n", url.text, answer.validator.clone().unwrap_or_default());
         files::write_atomic(&origin, known.as_bytes(), 0o644)?;
         if answer.from > 0 {
-            tracing::info!(from = answer.from, url = %url.text, "download goes on");
+            tracing::info!(from = answer.from, url = url.shown(), "download goes on");
         }
         let (mut done, mut told) = (answer.from, Instant::now());
-        self.check_room_for(answer.length.unwrap_or(0).saturating_sub(done))?;
+        let (mut slow_since, mut slow_from) = (Instant::now(), done);
+        let rest = answer.length.unwrap_or(0).saturating_sub(done);
+        self.check_room_for(rest.saturating_mul(1 + ROOM_FOR_LEDGER))?;
         while let Some(bytes) = answer.chunk().await? {
-            file.write_all(&bytes)?;
             done += bytes.len() as u64;
+            if answer.length.is_some_and(|length| done > length) {
+                return Err(WebError::Answer("sends more than its file has").into());
+            }
+            if let Err(error) = self.check_room_for(bytes.len() as u64) {
+                // It only takes the room that others need.
+                self.remove(&part_of(name))?;
+                return Err(error);
+            }
+            file.write_all(&bytes)?;
             progress.step();
             progress.say(far(name, done, answer.length));
+            if slow_since.elapsed() >= web.patience() {
+                if done - slow_from < LEAST_BYTES {
+                    return Err(WebError::Slow("the server's file").into());
+                }
+                (slow_since, slow_from) = (Instant::now(), done);
+            }
             if told.elapsed() >= TELL_EVERY {
                 tracing::info!("{}", far(name, done, answer.length));
-                self.check_room_for(0)?;
                 told = Instant::now();
             }
         }
@@ -223,14 +276,11 @@ impl Keeper {
     }
 
     fn check_room_for(&self, bytes: u64) -> Result<(), FetchError> {
-        let about = rustix::fs::statvfs(&self.folder).map_err(std::io::Error::from)?;
-        let free = about.f_bavail.saturating_mul(about.f_frsize);
-        let reserve = about.f_blocks.saturating_mul(about.f_frsize) / 10;
-        if free.saturating_sub(reserve) < bytes.saturating_mul(1 + ROOM_FOR_LEDGER) {
-            let problem = format!("no room: the snapshot has {bytes} bytes, {free} are free on the disk");
-            return Err(FetchError::Unfit(problem));
+        let spare = files::spare_bytes(&self.folder)?;
+        if spare >= bytes {
+            return Ok(());
         }
-        Ok(())
+        Err(FetchError::Unfit(format!("no room: {bytes} bytes are needed, {spare} are spare on the disk")))
     }
 }
 
@@ -278,12 +328,12 @@ async fn offer<'a>(source: &'a Source, network: &str, web: &Web) -> Result<Offer
         Some(url) => match head(url, web, |bytes| Ok(*DeltaReader::new(bytes)?.header())).await {
             Ok(delta) if delta.full_target == full.target.id => Some(delta),
             Ok(_) => {
-                tracing::warn!(delta = %url.text, "left out: it goes on from another full snapshot");
+                tracing::warn!(delta = url.shown(), "left out: it goes on from another full snapshot");
                 None
             }
             // The full snapshot alone is good, too.
             Err(error) => {
-                tracing::warn!(%error, delta = %url.text, "left out");
+                tracing::warn!(%error, delta = url.shown(), "left out");
                 None
             }
         },
@@ -310,22 +360,38 @@ async fn head<T>(
     Ok(parse(&bytes)?)
 }
 
-/// Reads files to the end as an import does, but keeps nothing.
-fn check(full: &Path, delta: Option<&Path>) -> Result<Loaded, FetchError> {
-    struct Nowhere;
-    impl Target for Nowhere {
-        type Error = snapshot::Error;
-
-        fn insert(&mut self, _: Booked) -> Result<(), snapshot::Error> {
-            Ok(())
-        }
-
-        fn remove(&mut self, _: &OutputId) -> Result<(), snapshot::Error> {
-            Ok(())
-        }
-    }
+/// Reads files to the end as an import does, and keeps no more of them than that takes.
+///
+/// # Errors
+/// They are no snapshot, or do not belong together; or lead to another ledger than the one with this hash.
+pub fn check(full: &Path, delta: Option<&Path>, ledger_hash: Option<[u8; 32]>) -> Result<Loaded, FetchError> {
     let full = FullReader::new(BufReader::new(File::open(full)?))?;
     let delta = delta.map(File::open).transpose()?;
     let delta = delta.map(|file| DeltaReader::new(BufReader::new(file))).transpose()?;
-    Ok(load::load(full, delta, &mut Nowhere)?)
+    let Some(wanted) = ledger_hash else { return Ok(load::load(full, delta, &mut Ids::default())?) };
+    let mut outputs = BTreeMap::new();
+    let loaded = load::load(full, delta, &mut outputs)?;
+    let mut hash = LedgerHash::new(loaded.base.target.index, loaded.base.treasury);
+    outputs.values().for_each(|output| hash.add(output));
+    let (found, _) = hash.finish(Vec::new());
+    if found == wanted {
+        return Ok(loaded);
+    }
+    Err(FetchError::Unfit(format!("the hash of its ledger is {}", hex::encode(&found))))
+}
+
+/// Which outputs there are.
+#[derive(Default)]
+struct Ids(HashSet<OutputId>);
+
+impl Target for Ids {
+    type Error = snapshot::Error;
+
+    fn insert(&mut self, output: Booked) -> Result<bool, snapshot::Error> {
+        Ok(self.0.insert(output.id))
+    }
+
+    fn remove(&mut self, id: &OutputId) -> Result<bool, snapshot::Error> {
+        Ok(self.0.remove(id))
+    }
 }

@@ -37,7 +37,7 @@ pub enum Error {
     #[error(transparent)]
     Export(#[from] ExportError),
     /// A snapshot must not take the room that milestones need.
-    #[error("less than a tenth of the disk is free")]
+    #[error("less than a tenth of the disk is free, or less than 1 GiB of a large one")]
     NoRoom,
     /// One at a time.
     #[error("another snapshot is being written")]
@@ -73,32 +73,39 @@ impl Headers {
 }
 
 impl Keeper {
-    /// In this folder, which is made when it is needed. What a power cut left half written is undone.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn open(folder: PathBuf) -> io::Result<Self> {
+    /// In this folder, which is made when it is needed. What a power cut left half written is undone; what cannot be is told
+    /// and left alone.
+    pub fn open(folder: PathBuf) -> Self {
         let keeper = Self { folder, turn: Arc::new(Semaphore::new(1)) };
-        for entry in fs::read_dir(&keeper.folder).into_iter().flatten() {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "tmp") {
-                fs::remove_file(&path)?;
-            }
+        if let Err(error) = keeper.tidy() {
+            tracing::warn!(folder = %keeper.folder.display(), %error, "snapshots not tidied up");
         }
-        keeper.undo()?;
-        Ok(keeper)
+        keeper
     }
 
-    /// The files that an empty store begins with, if there are any: the full snapshot, and a delta beside it. A delta that
-    /// went on from an older full snapshot, which a power cut left when that was replaced, does not count.
+    fn tidy(&self) -> io::Result<()> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let own = name.starts_with("full_snapshot") || name.starts_with("delta_snapshot");
+            if own && name.ends_with(".tmp") && entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        self.undo()
+    }
+
+    /// The files that an empty store begins with, if there are any: the full snapshot, and a delta that goes on from it. Of
+    /// another delta, which a power cut may leave when the full snapshot is replaced, nothing is taken.
     pub fn files(&self) -> Option<(PathBuf, Option<PathBuf>)> {
         let (full, delta) = (self.folder.join(FULL), self.folder.join(DELTA));
-        let outdated = || {
-            let (full, delta) = (read_full(&full)?, read_delta(&delta)?);
-            Some(delta.full_target != full.target.id && delta.target <= full.target.index)
-        };
-        let delta = (delta.exists() && outdated() != Some(true)).then(|| delta.clone());
-        full.exists().then(|| (full.clone(), delta))
+        let foreign = || Some(read_delta(&delta)?.full_target != read_full(&full)?.target.id);
+        let goes_on = delta.exists() && foreign() != Some(true);
+        full.exists().then(|| (full.clone(), goes_on.then(|| delta.clone())))
     }
 
     /// Where a full snapshot has to lie for an empty store to begin with it.
@@ -134,7 +141,7 @@ impl Keeper {
                 None => {
                     let new = delta::Header::new(headers.full.target);
                     let write =
-                        |file: &mut BufWriter<&File>| reader.extend_delta(&new, target, file).map(drop);
+                        |file: &mut BufWriter<Guarded<'_>>| reader.extend_delta(&new, target, file).map(drop);
                     self.write(&self.folder.join(DELTA), write)
                 }
             };
@@ -181,7 +188,10 @@ impl Keeper {
         file.seek(SeekFrom::Start(from.entry_points_at))?;
         file.read_to_end(&mut undo)?;
         files::write_atomic(&self.folder.join(UNDO), &undo, 0o644)?;
-        let written = reader.extend_delta(from, target, &mut BufWriter::new(&file)).map_err(Error::from);
+        let mut guarded = BufWriter::new(Guarded { file: &file, folder: &self.folder, unchecked: 0 });
+        let written = reader.extend_delta(from, target, &mut guarded).map_err(Error::from);
+        // What it still holds after a failure is overwritten.
+        drop(guarded);
         let written = written.and_then(|(_, length)| {
             file.set_len(length)?;
             Ok(file.sync_all()?)
@@ -203,13 +213,20 @@ impl Keeper {
             Err(error) => return Err(error),
         };
         let header = DeltaReader::new(undo.as_slice()).map(|delta| *delta.header());
-        if let (Ok(header), Some(end)) = (header, undo.get(delta::Header::BYTES..)) {
-            let mut file = OpenOptions::new().write(true).open(self.folder.join(DELTA))?;
-            file.write_all(&header.to_bytes())?;
-            file.seek(SeekFrom::Start(header.entry_points_at))?;
-            file.write_all(end)?;
-            file.set_len(header.entry_points_at + end.len() as u64)?;
-            file.sync_all()?;
+        if let (Ok(before), Some(end)) = (header, undo.get(delta::Header::BYTES..)) {
+            let path = self.folder.join(DELTA);
+            // The owner may have put another delta there, or taken it away.
+            let now = read_delta(&path).filter(|now| {
+                now.full_target == before.full_target && before.entry_points_at <= self.bytes(DELTA)
+            });
+            if now.is_some() {
+                let mut file = OpenOptions::new().write(true).open(&path)?;
+                file.write_all(&before.to_bytes())?;
+                file.seek(SeekFrom::Start(before.entry_points_at))?;
+                file.write_all(end)?;
+                file.set_len(before.entry_points_at + end.len() as u64)?;
+                file.sync_all()?;
+            }
         }
         self.remove(UNDO)
     }
@@ -218,12 +235,12 @@ impl Keeper {
     fn write(
         &self,
         path: &Path,
-        write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), ExportError>,
+        write: impl FnOnce(&mut BufWriter<Guarded<'_>>) -> Result<(), ExportError>,
     ) -> Result<(), Error> {
         fs::create_dir_all(&self.folder)?;
         let temporary = path.with_extension("tmp");
         let file = File::create(&temporary)?;
-        let mut buffered = BufWriter::new(&file);
+        let mut buffered = BufWriter::new(Guarded { file: &file, folder: &self.folder, unchecked: 0 });
         let written = write(&mut buffered).map_err(Error::from).and_then(|()| {
             buffered.flush()?;
             file.sync_all()?;
@@ -251,9 +268,45 @@ impl Keeper {
 
     fn check_room(&self) -> Result<(), Error> {
         let near = self.folder.ancestors().find(|folder| folder.exists());
-        let about = near.and_then(|folder| rustix::fs::statvfs(folder).ok());
-        let has_room = about.is_none_or(|about| about.f_bavail.saturating_mul(10) >= about.f_blocks);
-        if has_room { Ok(()) } else { Err(Error::NoRoom) }
+        match near.map(files::spare_bytes).transpose()? {
+            Some(0) => Err(Error::NoRoom),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// A file that is not written on when the disk's reserve is touched: a snapshot must not take the room that milestones need.
+struct Guarded<'a> {
+    file: &'a File,
+    folder: &'a Path,
+    /// Bytes since the room was looked at.
+    unchecked: u64,
+}
+
+/// Bytes between two looks at the room that is left.
+const CHECK_EVERY: u64 = 1 << 20;
+
+impl Write for Guarded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.unchecked >= CHECK_EVERY {
+            self.unchecked = 0;
+            if files::spare_bytes(self.folder)? == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        let written = self.file.write(bytes)?;
+        self.unchecked += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Guarded<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 

@@ -145,6 +145,11 @@ impl Web {
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), names, patience })
     }
 
+    /// How long a server may be silent, or next to it.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Asks for a file, also where the server says that it went to.
     pub(super) async fn get(&self, url: &Url, part: &Part) -> Result<Answer, WebError> {
         let mut url = url.clone();

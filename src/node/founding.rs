@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::coordinator;
 use crate::handle::Facts;
 use crate::keeper::Keeper;
-use crate::keeper::fetch::Progress;
+use crate::keeper::fetch::{self, Judge, Progress};
 use crate::keeper::web::{Names, PATIENCE, Web};
 use crate::ledger::Booked;
 use crate::ledger::authority::Authority;
@@ -35,8 +35,7 @@ const PAUSES_S: (u32, u32) = (5, 60);
 
 /// Whether a first snapshot may have to be downloaded, which takes rights that a node does not need otherwise.
 pub(super) fn may_download(config: &Config, data: &Path) -> bool {
-    let keeper = Keeper::open(data.join(SNAPSHOTS));
-    !config.snapshots.sources.is_empty() && keeper.is_ok_and(|keeper| keeper.files().is_none())
+    !config.snapshots.sources.is_empty() && Keeper::open(data.join(SNAPSHOTS)).files().is_none()
 }
 
 /// What a first ledger is made of.
@@ -63,7 +62,14 @@ impl Founding<'_> {
         let snapshots = &self.config.snapshots;
         let web = Web::new(snapshots.authority.as_deref(), names, PATIENCE).context("snapshots.authority")?;
         let network = &self.config.network.params.network_name;
-        let judge = |loaded: &Loaded| self.check_milestone(loaded).map_err(|error| format!("{error:#}"));
+        let likes = |loaded: &Loaded| {
+            // Nobody vouches for what a stranger sends but the coordinator, for its milestone.
+            if loaded.milestone.is_none() && loaded.base.target.index.0 > 0 {
+                return Err("its milestone is not in it, so nobody vouches for it".to_owned());
+            }
+            self.check_milestone(loaded).map_err(|error| format!("{error:#}"))
+        };
+        let judge = Judge { likes: &likes, ledger_hash: snapshots.ledger_hash };
         let mut pause_s = PAUSES_S.0;
         loop {
             // A certificate is valid for a time.
@@ -71,7 +77,17 @@ impl Founding<'_> {
                 self.progress.say("waiting for the clock, to download a snapshot".to_owned());
                 self.wait(1).await;
             }
-            let fetched = self.keeper.fetch(&snapshots.sources, network, &web, &judge, self.progress).await;
+            let fetch = self.keeper.fetch(&snapshots.sources, network, &web, &judge, self.progress);
+            // Every step of it ends in time by itself.
+            let waiting = async {
+                loop {
+                    self.wait(1).await;
+                }
+            };
+            let fetched = tokio::select! {
+                fetched = fetch => fetched,
+                () = waiting => unreachable!("it waits for ever"),
+            };
             match fetched {
                 Ok(base) => {
                     tracing::info!(milestone = base.target.index.0, "snapshot downloaded");
@@ -94,9 +110,15 @@ impl Founding<'_> {
         }
     }
 
-    /// A snapshot's milestone must be one of the network's: the coordinator vouches for it, if not for the outputs.
+    /// A snapshot's milestone must be one of the network's: the coordinator vouches for it, if not for the outputs. A file
+    /// that its owner put there may be without.
     fn check_milestone(&self, loaded: &Loaded) -> anyhow::Result<()> {
-        let Some(milestone) = &loaded.milestone else { return Ok(()) };
+        let Some(milestone) = &loaded.milestone else {
+            if loaded.base.target.index.0 > 0 {
+                tracing::warn!("the snapshot does not hold its own milestone: nobody vouches for it");
+            }
+            return Ok(());
+        };
         let checked = self.authority.check(&Block::of_milestone(milestone.clone()), milestone);
         checked.with_context(|| format!("its milestone {} is none of this network", loaded.base.target.index))
     }
@@ -105,6 +127,14 @@ impl Founding<'_> {
         let mut filling = Filling { store, progress: self.progress };
         if let Some((full, delta)) = self.keeper.files() {
             self.progress.say("loading the snapshot".to_owned());
+            // A full snapshot is good without its delta, too.
+            let delta = delta.filter(|delta| match fetch::check(&full, Some(delta), None) {
+                Ok(_) => true,
+                Err(error) => {
+                    tracing::warn!(%error, delta = %delta.display(), "left out");
+                    false
+                }
+            });
             let base = self.load_files(&mut filling, &full, delta.as_ref());
             let base = base.with_context(|| full.display().to_string())?;
             return Ok(filling.store.found(&base)?);
@@ -153,10 +183,15 @@ impl Founding<'_> {
     /// Tells the hash of the ledger, for its owner to compare with another node's, and compares it with a wanted one.
     fn check_hash(&self, base: &Base, filling: &Filling<'_>) -> anyhow::Result<()> {
         let mut hash = LedgerHash::new(base.target.index, base.treasury);
+        let mut sum = u128::from(base.treasury.amount);
         for output in filling.store.reader().all_unspent() {
-            hash.add(&output?);
+            let output = output?;
+            sum += u128::from(output.output.value().amount);
+            hash.add(&output);
             filling.progress.step();
         }
+        let supply = base.schedule.active.token_supply;
+        anyhow::ensure!(sum == u128::from(supply), "the ledger holds {sum}, the token supply is {supply}");
         let (found, _) = hash.finish(Vec::new());
         let milestone = base.target.index.0;
         tracing::info!(milestone, ledger_hash = hex::encode(&found), "snapshot loaded");
@@ -197,12 +232,12 @@ struct Filling<'a> {
 impl Target for Filling<'_> {
     type Error = store::Error;
 
-    fn insert(&mut self, output: Booked) -> Result<(), store::Error> {
+    fn insert(&mut self, output: Booked) -> Result<bool, store::Error> {
         self.progress.step();
         Target::insert(self.store, output)
     }
 
-    fn remove(&mut self, id: &OutputId) -> Result<(), store::Error> {
+    fn remove(&mut self, id: &OutputId) -> Result<bool, store::Error> {
         self.progress.step();
         Target::remove(self.store, id)
     }

@@ -188,7 +188,7 @@ async fn serve(
         cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),
     };
     let folder = data.join(founding::SNAPSHOTS);
-    let keeper = Keeper::open(folder.clone()).with_context(|| folder.display().to_string())?;
+    let keeper = Keeper::open(folder);
     let params = &network.params;
     let parts = rest::Parts {
         miner: work.miner(config),

@@ -41,7 +41,9 @@ pub(super) async fn by_index(
 
 /// A milestone's index in a path.
 pub(super) fn parse_index(text: &str) -> Result<MilestoneIndex, ApiError> {
-    text.parse().map(MilestoneIndex).map_err(|_| {
+    // HORNET: > digits alone; Rust reads a sign, too
+    let number = Some(text).filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
+    number.map(MilestoneIndex).ok_or_else(|| {
         ApiError::bad_request(format!("milestone index: {text:?} is no number from 0 to 4294967295"))
     })
 }

@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
-use super::Error;
 use super::full::{check_kind, read_entry_points};
 use super::record::Diff;
 use super::source::Source;
+use super::{Error, check_index};
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex};
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::pack::Writer;
@@ -48,7 +48,7 @@ impl Header {
 
     /// Length of the whole file.
     pub fn bytes(&self) -> u64 {
-        self.entry_points_at + u64::from(self.entry_points) * size_of::<BlockId>() as u64
+        self.entry_points_at.saturating_add(u64::from(self.entry_points) * size_of::<BlockId>() as u64)
     }
 
     /// The binary form.
@@ -84,10 +84,7 @@ impl<R: Read> DeltaReader<R> {
             diffs: source.u32("milestone diffs count")?,
             entry_points: source.u16("solid entry points count")?,
         };
-        if header.target.0 == u32::MAX {
-            let problem = format!("target index {}: no milestone can follow", header.target);
-            return Err(Error::Inconsistent(problem));
-        }
+        check_index("target index", header.target)?;
         Ok(Self { left: header.diffs, source, header })
     }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use super::record::{Diff, read_booked};
 use super::source::Source;
-use super::{Error, VERSION};
+use super::{Error, VERSION, check_index};
 use crate::ledger::Booked;
 use crate::ledger::treasury::Treasury;
 use crate::protocol;
@@ -102,9 +102,7 @@ impl<R: Read> FullReader<R> {
             diffs: source.u32("milestone diffs count")?,
             entry_points: source.u16("solid entry points count")?,
         };
-        if ledger_index.0 == u32::MAX {
-            return Err(Error::Inconsistent(format!("ledger index {ledger_index}: no milestone can follow")));
-        }
+        check_index("ledger index", ledger_index)?;
         if ledger_index < index {
             let problem = format!("ledger index {ledger_index} is before the target index {index}");
             return Err(Error::Inconsistent(problem));

@@ -18,31 +18,29 @@ pub trait Target {
     /// Why it takes none.
     type Error: From<Error>;
 
-    /// Puts an output in.
+    /// Puts an output in; gives whether it was not there before.
     ///
     /// # Errors
     /// Its own.
-    fn insert(&mut self, output: Booked) -> Result<(), Self::Error>;
+    fn insert(&mut self, output: Booked) -> Result<bool, Self::Error>;
 
-    /// Takes one out.
+    /// Takes one out; gives whether it was there.
     ///
     /// # Errors
     /// Its own.
-    fn remove(&mut self, id: &OutputId) -> Result<(), Self::Error>;
+    fn remove(&mut self, id: &OutputId) -> Result<bool, Self::Error>;
 }
 
 /// A ledger in memory.
 impl Target for BTreeMap<OutputId, Booked> {
     type Error = Error;
 
-    fn insert(&mut self, output: Booked) -> Result<(), Error> {
-        Self::insert(self, output.id, output);
-        Ok(())
+    fn insert(&mut self, output: Booked) -> Result<bool, Error> {
+        Ok(Self::insert(self, output.id, output).is_none())
     }
 
-    fn remove(&mut self, id: &OutputId) -> Result<(), Error> {
-        Self::remove(self, id);
-        Ok(())
+    fn remove(&mut self, id: &OutputId) -> Result<bool, Error> {
+        Ok(Self::remove(self, id).is_some())
     }
 }
 
@@ -69,12 +67,20 @@ struct Loading<'a, T> {
 impl<T: Target> Loading<'_, T> {
     fn insert(&mut self, output: Booked) -> Result<(), T::Error> {
         self.sum += i128::from(output.output.value().amount);
-        self.target.insert(output)
+        let id = output.id;
+        if !self.target.insert(output)? {
+            return Err(Error::Inconsistent(format!("output {id} is there twice")).into());
+        }
+        Ok(())
     }
 
     fn remove(&mut self, output: &Booked) -> Result<(), T::Error> {
         self.sum -= i128::from(output.output.value().amount);
-        self.target.remove(&output.id)
+        if !self.target.remove(&output.id)? {
+            let problem = format!("output {} is taken out, but is not there", output.id);
+            return Err(Error::Inconsistent(problem).into());
+        }
+        Ok(())
     }
 
     fn announce(&mut self, diff: &Diff) {
@@ -135,6 +141,11 @@ pub fn load<T: Target>(
         at = MilestoneIndex(at.0 - 1);
     }
     in_order(at, header.target.index)?;
+    // The id alone would leave room for another time.
+    if milestone.as_ref().is_some_and(|found| found.essence.stamp() != header.target) {
+        let problem = "index or time of the target milestone is not what the milestone itself says";
+        return Err(Error::Inconsistent(problem.to_owned()).into());
+    }
     let mut entry_points = full.entry_points()?;
     let mut reached = header.target;
     if let Some(mut delta) = delta {

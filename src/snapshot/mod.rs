@@ -23,8 +23,18 @@ use crate::protocol::params::Schedule;
 /// Version of the file format.
 pub const VERSION: u8 = 2;
 
-/// Most bytes of one milestone diff in a file.
-const MAX_DIFF_BYTES: u32 = 1 << 30;
+/// Most bytes of one milestone diff in a file; it is held in memory.
+const MAX_DIFF_BYTES: u32 = 1 << 27;
+
+/// Highest index that a file may be of: a network reaches it after 600 years of milestones of five seconds, and a node can
+/// count on from there.
+const MAX_INDEX: u32 = u32::MAX - (1 << 20);
+
+/// A milestone's index in the head of a file.
+fn check_index(field: &'static str, index: MilestoneIndex) -> Result<(), Error> {
+    protocol::pack::check_range(field, index.0.into(), 0, MAX_INDEX.into())?;
+    Ok(())
+}
 
 /// Where a ledger begins: what a snapshot says beside its outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,6 +55,11 @@ pub enum ExportError {
     EntryPoints(usize),
 }
 
+/// The oldest milestone whose diff a full snapshot holds.
+fn first_diff(target: MilestoneIndex, oldest: MilestoneIndex) -> u32 {
+    target.0.saturating_sub(MORE_DIFFS).max(oldest.0) + 1
+}
+
 impl Reader {
     /// Writes a full snapshot of the ledger at `target`; later milestones lead back to there. Syncing is the caller's.
     ///
@@ -77,6 +82,7 @@ impl Reader {
         };
         let entry_points = self.entry_points(target, ledger_index)?;
         let schedule = self.schedule_at(target, &base.schedule, base.target.index)?;
+        self.check_pending(&schedule, target, oldest)?;
         let mut header = Header {
             genesis: base.genesis,
             target: stamp,
@@ -190,9 +196,8 @@ impl Reader {
         oldest: MilestoneIndex,
         out: &mut impl Write,
     ) -> Result<u32, ExportError> {
-        let last = target.0.saturating_sub(MORE_DIFFS).max(oldest.0);
         let mut count = 0;
-        for index in (last + 1..=ledger_index.0).rev().map(MilestoneIndex) {
+        for index in (first_diff(target, oldest)..=ledger_index.0).rev().map(MilestoneIndex) {
             out.write_all(&self.packed_diff(index)?)?;
             count += 1;
         }
@@ -229,6 +234,28 @@ impl Reader {
             schedule.confirm(index, announced).map_err(|_| ExportError::Pruned("protocol parameters"))?;
         }
         Ok(schedule)
+    }
+
+    /// What is announced for later is told by the diffs alone: the milestones that announced it have to be among them.
+    fn check_pending(
+        &self,
+        schedule: &Schedule,
+        target: MilestoneIndex,
+        oldest: MilestoneIndex,
+    ) -> Result<(), ExportError> {
+        let mut missing = schedule.pending.clone();
+        for index in (first_diff(target, oldest)..=self.ledger_index().0).map(MilestoneIndex) {
+            if missing.is_empty() {
+                break;
+            }
+            let told = self.stored(index)?.milestone.essence.options.parameters();
+            missing.retain(|next| told.as_ref() != Some(next));
+        }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(ExportError::Pruned("announcement of protocol parameters"))
+        }
     }
 
     /// TIP-35: > blocks referenced up to the target that have a child referenced by a later milestone

@@ -200,13 +200,16 @@ impl Ledger {
         self.db.size_on_disk().map_err(self.failed("measuring the ledger"))
     }
 
-    pub(super) fn insert(&self, output: &Booked) -> Result<(), Error> {
-        let inserted = self.unspent.insert(output.id.pack(), output.to_bytes());
-        inserted.map(drop).map_err(self.failed("writing the ledger"))
+    /// Gives whether it was not there before.
+    pub(super) fn insert(&self, output: &Booked) -> Result<bool, Error> {
+        let before = self.unspent.insert(output.id.pack(), output.to_bytes());
+        before.map(|before| before.is_none()).map_err(self.failed("writing the ledger"))
     }
 
-    pub(super) fn remove(&self, id: &OutputId) -> Result<(), Error> {
-        self.unspent.remove(id.pack()).map(drop).map_err(self.failed("writing the ledger"))
+    /// Gives whether it was there.
+    pub(super) fn remove(&self, id: &OutputId) -> Result<bool, Error> {
+        let before = self.unspent.remove(id.pack());
+        before.map(|before| before.is_some()).map_err(self.failed("writing the ledger"))
     }
 
     fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Error> {

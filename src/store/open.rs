@@ -74,11 +74,11 @@ pub struct Recovered {
 impl load::Target for Store {
     type Error = Error;
 
-    fn insert(&mut self, output: Booked) -> Result<(), Error> {
+    fn insert(&mut self, output: Booked) -> Result<bool, Error> {
         self.ledger.insert(&output)
     }
 
-    fn remove(&mut self, id: &OutputId) -> Result<(), Error> {
+    fn remove(&mut self, id: &OutputId) -> Result<bool, Error> {
         self.ledger.remove(id)
     }
 }

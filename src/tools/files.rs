@@ -268,6 +268,12 @@ pub(super) fn generate(founding: &Founding) -> anyhow::Result<Answer> {
 /// A full snapshot at the target of a delta one.
 pub(super) fn merge(full: &Path, delta: &Path, out: &Path) -> anyhow::Result<Answer> {
     let (base, outputs) = ledger(full, Some(delta))?;
+    // Only diffs can tell them, and here are none.
+    anyhow::ensure!(
+        base.schedule.pending.is_empty(),
+        "protocol parameters are announced for a milestone to come, which a merged file cannot tell: keep both files, or \
+         merge a later delta"
+    );
     let header = write_full(out, &base, outputs.into_values().collect())?;
     written(out, &header)
 }

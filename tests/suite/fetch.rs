@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::snapshot::{Model, loaded, open};
 use crate::web::{self, Authority, Manner, Server};
 use osmia::config::{Source, Url};
-use osmia::keeper::fetch::{FetchError, Progress};
+use osmia::keeper::fetch::{FetchError, Judge, Progress};
 use osmia::keeper::web::{Names, Web};
 use osmia::keeper::{Keeper, Sizes};
 use osmia::protocol::id::MilestoneIndex;
@@ -42,7 +42,7 @@ fn snapshots() -> Snapshots {
     // Of about 50 KB.
     let mut model = Model::new(21, 200, &mut store);
     (0..60).for_each(|_| model.step(&mut store));
-    let keeper = Keeper::open(folder.path().join("snapshots")).unwrap();
+    let keeper = Keeper::open(folder.path().join("snapshots"));
     let take = |index| {
         keeper.lead_on(&store.reader(), MilestoneIndex(index), Sizes::HORNET).unwrap();
         let (full, delta) = keeper.files().unwrap();
@@ -68,7 +68,7 @@ impl Client {
     }
 
     fn keeper(&self) -> Keeper {
-        Keeper::open(self.folder.path().to_path_buf()).unwrap()
+        Keeper::open(self.folder.path().to_path_buf())
     }
 
     fn fetch(&self, sources: &[Source]) -> Result<u32, FetchError> {
@@ -78,11 +78,12 @@ impl Client {
     fn fetch_judged(
         &self,
         sources: &[Source],
-        judge: &(dyn Fn(&Loaded) -> Result<(), String> + Sync),
+        likes: &(dyn Fn(&Loaded) -> Result<(), String> + Sync),
     ) -> Result<u32, FetchError> {
         let keeper = self.keeper();
         let progress = Progress::default();
-        let fetch = keeper.fetch(sources, "osmia-private", &self.web, judge, &progress);
+        let judge = Judge { likes, ledger_hash: None };
+        let fetch = keeper.fetch(sources, "osmia-private", &self.web, &judge, &progress);
         self.runtime.block_on(fetch).map(|base| base.target.index.0)
     }
 
@@ -182,9 +183,15 @@ fn who_falls_silent_is_left_for_another() {
         &[("/full", &all.full_20), ("/delta", &all.delta_50)],
         Manner::FallsSilent(10_000),
     );
+    let drips =
+        authority.serve(HERE, &[("/full", &all.full_20), ("/delta", &all.delta_50)], Manner::Drips(10_000));
     let old = authority.serve(HERE, &[("/full", &all.full_40)], Manner::Good);
     let client = Client::new(&authority, Duration::from_secs(1));
-    let sources = [source(&silent, "/full", Some("/delta")), source(&old, "/full", None)];
+    let sources = [
+        source(&silent, "/full", Some("/delta")),
+        source(&drips, "/full", Some("/delta")),
+        source(&old, "/full", None),
+    ];
     assert_eq!(client.fetch(&sources).unwrap(), 40);
     client.check(&all.model, 40);
 }
@@ -201,7 +208,8 @@ fn strangers_and_other_networks_are_refused() {
     assert!(client.fetch(&[source(&other, "/full", None)]).is_err());
     let keeper = client.keeper();
     let (sources, progress) = ([source(&server, "/full", None)], Progress::default());
-    let fetch = keeper.fetch(&sources, "another", &client.web, &|_| Ok(()), &progress);
+    let judge = Judge { likes: &|_| Ok(()), ledger_hash: None };
+    let fetch = keeper.fetch(&sources, "another", &client.web, &judge, &progress);
     assert!(client.runtime.block_on(fetch).is_err());
     assert_eq!(keeper.files(), None);
 }

@@ -39,7 +39,7 @@ fn kept_of(seed: u64) -> Kept {
     let mut store = open(&folder.path().join("store"));
     let mut model = Model::new(seed, 5, &mut store);
     (0..60).for_each(|_| model.step(&mut store));
-    let keeper = Keeper::open(folder.path().join("snapshots")).unwrap();
+    let keeper = Keeper::open(folder.path().join("snapshots"));
     Kept { store, model, keeper, folder }
 }
 
@@ -108,7 +108,7 @@ fn an_extension_that_power_cuts_short_is_undone() {
         for header in [&before, &after] {
             fs::write(kept.file(DELTA), mixed(header, cut)).unwrap();
             fs::write(kept.file(UNDO), &undo).unwrap();
-            let keeper = Keeper::open(kept.file("")).unwrap();
+            let keeper = Keeper::open(kept.file(""));
             assert!(fs::read(kept.file(DELTA)).unwrap() == before, "cut at {cut}");
             assert!(!kept.file(UNDO).exists());
             assert_eq!(self::kept(&keeper).0.target.index.0, 30);

@@ -268,6 +268,23 @@ fn a_delta_snapshot_leads_on_and_damage_is_told() {
         fails(&full, Some(&good[..cut]));
     }
     fails(&[&*full, &[0]].concat(), None);
+    // An output that stands twice, and an index that nobody can count on from.
+    let (header, mut twice) = (FullReader::new(full.as_slice()).unwrap().header().clone(), Vec::new());
+    let mut reader = FullReader::new(full.as_slice()).unwrap();
+    let first = reader.output().unwrap().unwrap();
+    let mut outputs = vec![first.clone(), first];
+    outputs.extend(std::iter::from_fn(|| reader.output().unwrap()));
+    let mut rest = Vec::new();
+    while let Some(diff) = reader.diff().unwrap() {
+        rest.push(diff);
+    }
+    let points = reader.entry_points().unwrap();
+    let more = osmia::snapshot::full::Header { outputs: header.outputs + 1, ..header.clone() };
+    let (outputs, diffs) = (outputs.into_iter().map(Ok), rest.into_iter().map(Ok));
+    osmia::snapshot::full::write(&mut twice, &more, outputs, diffs, &points).unwrap();
+    assert!(fails(&twice, None).contains("is there twice"));
+    let far = osmia::snapshot::full::Header { ledger_index: MilestoneIndex(u32::MAX - 1), ..header };
+    assert!(fails(&far.to_bytes(), None).contains("ledger index"));
     // A sum that is not the token supply: one base token more in the first output.
     let mut more = full.clone();
     let amount =
