@@ -13,6 +13,7 @@
 //! | a token up to 10 s before or after its time | 401 | good | clocks differ |
 //! | `whiteflag` with a field missing | 503 | 400 | HORNET takes it for milestone 0 |
 //! | a milestone's block whose parents are too deep, posted | 400 | 201 | refusing it would end the network |
+//! | `tips`, time and id in `info`, block of its milestone, right after a start from a snapshot | 503, left out, 404 | there | the snapshot holds its milestone |
 //! | `/api/routes` and routes of what does not exist here | plugins, peers | 404 | not yet |
 //!
 //! Everything from a client is bounded: connections, time for a request's head, size of a body; long reads of
