@@ -10,7 +10,7 @@ mod cone;
 pub mod effect;
 mod milestone;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use crate::fault::ViewError;
 use crate::ledger::authority::Authority;
@@ -251,6 +251,11 @@ impl Engine {
     /// Why confirmation stopped for good, if it did.
     pub fn halted(&self) -> Option<&Halt> {
         self.halted.as_ref()
+    }
+
+    /// Blocks that a milestone may reference yet.
+    pub fn unreferenced(&self) -> HashSet<BlockId> {
+        self.tangle.unreferenced().collect()
     }
 
     /// Blocks held in memory.

@@ -16,7 +16,7 @@ use crate::engine::{Engine, Network, Origin, Start, Verdict};
 use crate::handle::{Rates, Request, Status};
 use crate::ledger::authority::Authority;
 use crate::protocol::id::{BlockId, MilestoneIndex};
-use crate::store::{Reader, Recovered, Store};
+use crate::store::{PruneError, Reader, Recovered, Store};
 
 /// Requests answered with one fsync of the journal.
 const BATCH: usize = 64;
@@ -48,10 +48,12 @@ impl EngineThread {
     /// An engine at the store's newest milestone, with its unreferenced blocks replayed.
     pub(super) fn new(
         authority: Authority,
-        store: Store,
+        mut store: Store,
         recovered: Recovered,
         memory: Memory,
     ) -> anyhow::Result<Self> {
+        // What the network agreed on may differ from the configuration.
+        store.keep_living(&recovered.schedule);
         let base = &recovered.base;
         let confirmed = recovered.confirmed.as_ref().map_or(base.target, |milestone| milestone.stamp());
         let (treasury, schedule) = (recovered.treasury, recovered.schedule);
@@ -145,10 +147,19 @@ impl EngineThread {
                     let _ = reply.send(self.engine.unfit_parent(&self.reader, &parents)?);
                 }
                 Request::BeginPrune { target, reply } => {
-                    let _ = reply.send(self.store.begin_prune(target));
+                    let begun = match self.store.begin_prune(target, self.engine.unreferenced()) {
+                        // There is no way on with a store that failed.
+                        Err(PruneError::Store(error)) => return Err(error.into()),
+                        other => other,
+                    };
+                    let _ = reply.send(begun);
                 }
                 Request::FinishPrune { pruning, reply } => {
-                    let finished = self.store.finish_prune(*pruning);
+                    let finished = match self.store.finish_prune(*pruning) {
+                        // Half done: the next start finishes it.
+                        Err(PruneError::Store(error)) => return Err(error.into()),
+                        other => other,
+                    };
                     self.pruning_index = self.store.pruning_index()?;
                     status.send_replace(self.status());
                     let _ = reply.send(finished);

@@ -31,7 +31,7 @@ use crate::store::{self, Store};
 pub(super) const SNAPSHOTS: &str = "snapshots";
 
 /// Between two rounds through the sources, in seconds: the first pause, and the longest.
-const PAUSES_S: (u32, u32) = (5, 60);
+const PAUSES_S: (u32, u32) = (5, 600);
 
 /// Whether a first snapshot may have to be downloaded, which takes rights that a node does not need otherwise.
 pub(super) fn may_download(config: &Config, data: &Path) -> bool {
@@ -63,6 +63,10 @@ impl Founding<'_> {
         let web = Web::new(snapshots.authority.as_deref(), names, PATIENCE).context("snapshots.authority")?;
         let network = &self.config.network.params.network_name;
         let likes = |loaded: &Loaded| {
+            let (found, wanted) = (&loaded.base.schedule.active.network_name, network);
+            if found != wanted {
+                return Err(format!("of the network {found:?}, not {wanted:?}"));
+            }
             // Nobody vouches for what a stranger sends but the coordinator, for its milestone.
             if loaded.milestone.is_none() && loaded.base.target.index.0 > 0 {
                 return Err("its milestone is not in it, so nobody vouches for it".to_owned());

@@ -81,7 +81,7 @@ pub(super) struct Pruned {
     index: u32,
 }
 
-/// Prunes, and answers when disk space is given back.
+/// Prunes, and answers when nothing before is there any more; files are unlinked beside.
 pub(super) async fn prune(
     State(api): State<Arc<Api>>,
     body: axum::body::Bytes,
@@ -104,10 +104,23 @@ pub(super) async fn prune(
         }
         _ => return Err(ApiError::bad_request(format!("invalid request: exactly one is needed; {forms}"))),
     };
-    let turn = api.pruning.try_acquire();
-    let _turn = turn.map_err(|_| ApiError::unavailable("another pruning is under way").retry_after(10))?;
-    let begun = api.node.begin_prune(MilestoneIndex(target)).await?;
-    let begun = begun.map_err(|error| failed(error.to_string()))?;
+    let turn = api.pruning.clone().try_acquire_owned();
+    let turn = turn.map_err(|_| ApiError::unavailable("another pruning is under way").retry_after(10))?;
+    // A task of its own: a client that goes away must not let another one begin meanwhile.
+    let pruning = tokio::spawn(async move {
+        let pruned = tokio::select! {
+            pruned = prune_to(&api, MilestoneIndex(target)) => pruned,
+            () = api.stopped() => Err(ApiError::unavailable("the node is stopping")),
+        };
+        drop(turn);
+        pruned
+    });
+    pruning.await.map_err(|_| ApiError::unavailable("the pruning was interrupted"))?
+}
+
+async fn prune_to(api: &Api, target: MilestoneIndex) -> Result<Json<Pruned>, ApiError> {
+    let failed = |problem: String| ApiError::failed(format!("pruning database failed: {problem}"));
+    let begun = api.node.begin_prune(target).await?.map_err(|error| failed(error.to_string()))?;
     let done = tokio::task::spawn_blocking(move || begun.run()).await;
     let done = done.map_err(|_| ApiError::unavailable("the pruning was interrupted"))?;
     let done = done.map_err(|error| failed(error.to_string()))?;

@@ -7,7 +7,6 @@
 //! | protected path with `?/health` or another public path in its query | 200 | 400 | patterns match the path, from its beginning |
 //! | `//api/core/v2/info` | 404 | 403 | the same: it is no public path |
 //! | texts of messages | its own | ours | they name the field and the fix |
-//! | any path with `Accept-Encoding: gzip` | compressed | as it is | compressing costs more than sending, on a board |
 //! | `Allow` of a 405 | none but those that answer | also `HEAD`, or no header | as axum writes it |
 //! | a body of 256 KiB to 1 MB | read | 413 | no block is that long |
 //! | a token up to 10 s before or after its time | 401 | good | clocks differ |
@@ -35,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::{HeaderValue, Method, StatusCode, header, request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -49,6 +48,8 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::handle::NodeHandle;
@@ -142,8 +143,11 @@ fn router(api: Api) -> Router {
         .fallback(async || ApiError::not_found("no such route"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn_with_state(api.clone(), auth::check))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(cors)
         .layer(middleware::from_fn(as_hornet))
+        // Whoever asks for it gets it, as in HORNET; sending costs less than pressing hard.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(api)
 }
 

@@ -87,7 +87,9 @@ impl<R: Read> FullReader<R> {
         let length = source.u16("protocol parameters length")?;
         let option = source.bytes("protocol parameters", length.into())?;
         let mut reader = Reader::new(&option);
-        let MilestoneOption::Parameters { target, params, .. } = MilestoneOption::parse(&mut reader)? else {
+        let MilestoneOption::Parameters { target, params, protocol_version } =
+            MilestoneOption::parse(&mut reader)?
+        else {
             return Err(protocol::Error::UnknownKind { field: "protocol parameters", kind: 0 }.into());
         };
         reader.finish("protocol parameters")?;
@@ -103,6 +105,13 @@ impl<R: Read> FullReader<R> {
             entry_points: source.u16("solid entry points count")?,
         };
         check_index("ledger index", ledger_index)?;
+        if header.params.version != protocol_version {
+            let problem = format!(
+                "protocol version {protocol_version} is announced with parameters of version {}",
+                header.params.version
+            );
+            return Err(Error::Inconsistent(problem));
+        }
         if ledger_index < index {
             let problem = format!("ledger index {ledger_index} is before the target index {index}");
             return Err(Error::Inconsistent(problem));

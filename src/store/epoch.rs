@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Error;
 use super::keys::{self, BlockKey, Reference, milestone_value, split_milestone_value};
@@ -62,6 +62,8 @@ enum Reading {
     Closed,
     // sled keeps 59 KB in a database handle itself.
     Open(Box<Handles>),
+    /// Replaced by a copy of what stays.
+    Moved(Arc<Epoch>),
     /// Pruned. Whoever still holds the epoch finds nothing in it; opening would make the folder anew.
     Gone,
 }
@@ -125,10 +127,13 @@ impl Epoch {
         if matches!(*reading, Reading::Closed) {
             *reading = Reading::Open(Box::new(self.open()?));
         }
-        match &*reading {
-            Reading::Open(handles) => read(handles),
-            Reading::Closed | Reading::Gone => Ok(None),
-        }
+        let moved = match &*reading {
+            Reading::Open(handles) => return read(handles),
+            Reading::Closed | Reading::Gone => return Ok(None),
+            Reading::Moved(epoch) => epoch.clone(),
+        };
+        drop(reading);
+        moved.read(read)
     }
 
     /// Forgets the handles: what sled held in memory for this epoch is free again.
@@ -144,29 +149,52 @@ impl Epoch {
         self.read(Handles::first_milestone)
     }
 
-    /// Takes the place of `old`, which is deleted, with what was made in the folder `copy`. `announce` tells others of this
-    /// one; who reads it meanwhile waits.
-    pub(super) fn replace(&self, old: &Self, copy: &Path, announce: impl FnOnce()) -> Result<(), Error> {
-        let held = lock(&self.reading);
+    /// Takes the place of `old`, which is deleted, with what is `ready` in a folder of another name. `announce` tells others
+    /// of this one; who reads either meanwhile waits.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the store must not be used any more, and the next start finishes it.
+    pub(super) fn replace(
+        self: &Arc<Self>,
+        old: &Self,
+        ready: &Path,
+        announce: impl FnOnce(),
+    ) -> Result<(), Error> {
+        let mut held = lock(&self.reading);
         announce();
-        let trash = old.give_up_folder()?;
-        fs::rename(copy, &self.path).map_err(Error::io("renaming epoch", copy))?;
-        self.path.parent().map_or(Ok(()), sync_folder)?;
+        let rename = || {
+            let trash = old.give_up_folder(Reading::Moved(self.clone()))?;
+            fs::rename(ready, &self.path).map_err(Error::io("renaming epoch", ready))?;
+            self.path.parent().map_or(Ok(()), sync_folder)?;
+            Ok(trash)
+        };
+        let renamed: Result<PathBuf, Error> = rename();
+        if renamed.is_err() {
+            // Opening would make an empty folder.
+            *held = Reading::Gone;
+        }
         drop(held);
-        Self::unlink(trash)
+        Self::unlink(renamed?)
     }
 
     /// Deletes the epoch.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        let trash = self.give_up_folder()?;
+        let trash = self.give_up_folder(Reading::Gone)?;
         self.path.parent().map_or(Ok(()), sync_folder)?;
         Self::unlink(trash)
     }
 
     /// Renames the folder, so that no half of it can be taken for a whole.
-    fn give_up_folder(&self) -> Result<PathBuf, Error> {
-        *lock(&self.reading) = Reading::Gone;
-        let trash = self.path.with_file_name(format!("x{:08}", self.number));
+    fn give_up_folder(&self, after: Reading) -> Result<PathBuf, Error> {
+        *lock(&self.reading) = after;
+        // An earlier one of that number may be on its way out still.
+        let names = (0..10).map(|time| self.path.with_file_name(format!("x{time}{:07}", self.number)));
+        let trash = names.into_iter().find(|name| !name.exists());
+        let trash = trash.ok_or_else(|| Error::Io {
+            doing: "deleting what was pruned before of epoch",
+            path: self.path.clone(),
+            source: std::io::ErrorKind::AlreadyExists.into(),
+        })?;
         fs::rename(&self.path, &trash).map_err(Error::io("renaming epoch", &self.path))?;
         Ok(trash)
     }
@@ -182,6 +210,21 @@ impl Epoch {
         spawned.map(drop).map_err(Error::io("pruning epoch", &path))
     }
 }
+
+/// Kinds of records that are copied as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Records {
+    Block,
+    Milestone,
+    MilestoneId,
+    Created,
+    Consumed,
+    Treasury,
+    Reference,
+}
+
+/// Key and value.
+pub(super) type Record = (Vec<u8>, Vec<u8>);
 
 impl Handles {
     fn io(&self, doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -307,41 +350,45 @@ impl Handles {
         Ok((ids(&self.created)?, ids(&self.consumed)?))
     }
 
-    /// Copies what milestones after `target` are, did and reference.
-    pub(super) fn copy_milestones_after(&self, target: MilestoneIndex, copy: &Self) -> Result<(), Error> {
-        let first = target.next().0.to_be_bytes();
-        // Keys begin with the milestone, big-endian.
-        for (from, to) in [
-            (&self.milestone, &copy.milestone),
-            (&self.created, &copy.created),
-            (&self.consumed, &copy.consumed),
-            (&self.treasury, &copy.treasury),
-        ] {
-            for entry in from.range(first.as_slice()..keys::FILLER) {
-                let (key, value) = entry.map_err(self.io("reading"))?;
-                to.insert(key, value).map_err(copy.io("copying to"))?;
-            }
-        }
-        for entry in copy.consumed.range(first.as_slice()..keys::FILLER) {
-            let (key, value) = entry.map_err(copy.io("reading"))?;
+    /// Up to `count` records of a tree whose keys come after that one, or all from `first` on.
+    pub(super) fn records(
+        &self,
+        kind: Records,
+        first: &[u8],
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<Record>, Error> {
+        let start = after.map_or(Bound::Included(first.to_vec()), |key| Bound::Excluded(key.to_vec()));
+        let range = self.tree(kind).range::<Vec<u8>, _>((start, Bound::Excluded(keys::FILLER.to_vec())));
+        let portion = range.take(count).map(|entry| {
+            let (key, value) = entry.map_err(self.io("reading"))?;
+            Ok((key.to_vec(), value.to_vec()))
+        });
+        portion.collect()
+    }
+
+    /// Puts a record of another epoch in as it is.
+    pub(super) fn put_record(&self, kind: Records, (key, value): &Record) -> Result<(), Error> {
+        let doing = "copying to";
+        self.tree(kind).insert(key.as_slice(), value.as_slice()).map_err(self.io(doing))?;
+        if kind == Records::Consumed {
             let id =
                 value.first_chunk::<{ OutputId::BYTES }>().ok_or_else(|| self.damaged("spent output"))?;
-            copy.spent.insert(id, key).map_err(copy.io("copying to"))?;
-        }
-        for entry in self.milestone_id.range(..keys::FILLER) {
-            let (id, index) = entry.map_err(self.io("reading"))?;
-            if index.as_ref() >= first.as_slice() {
-                copy.milestone_id.insert(id, index).map_err(copy.io("copying to"))?;
-            }
-        }
-        for entry in self.reference.range(..keys::FILLER) {
-            let (key, value) = entry.map_err(self.io("reading"))?;
-            let reference = Reference::from_bytes(&value).ok_or_else(|| self.damaged("reference"))?;
-            if reference.milestone > target {
-                copy.reference.insert(key, value).map_err(copy.io("copying to"))?;
-            }
+            self.spent.insert(id, key.as_slice()).map_err(self.io(doing))?;
         }
         Ok(())
+    }
+
+    fn tree(&self, kind: Records) -> &Tree {
+        match kind {
+            Records::Block => &self.block,
+            Records::Milestone => &self.milestone,
+            Records::MilestoneId => &self.milestone_id,
+            Records::Created => &self.created,
+            Records::Consumed => &self.consumed,
+            Records::Treasury => &self.treasury,
+            Records::Reference => &self.reference,
+        }
     }
 
     fn parse_spent(&self, value: &[u8]) -> Result<Spent, Error> {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
 
+use super::epoch::Handles;
 use super::keys::BlockKey;
 use super::reader::Reader;
 use super::{Error, StoredMilestone};
@@ -287,17 +288,20 @@ impl Reader {
         &self,
         first: MilestoneIndex,
         last: MilestoneIndex,
-    ) -> Result<Vec<BlockKey>, Error> {
+    ) -> Result<Vec<BlockKey>, ExportError> {
         let mut found = Vec::new();
         for epoch in self.epochs_newest_first() {
-            if epoch.first_milestone()?.is_some_and(|first| first > last) {
+            // A reference stands in the epoch of its milestone.
+            let begins_later = epoch.first_milestone()?.is_some_and(|begin| begin > last);
+            let ends_before = epoch.read(Handles::marker)?.is_some_and(|end| end < first);
+            if begins_later || ends_before {
                 continue;
             }
             let mut after = None;
             // In portions: whoever else reads this epoch waits for one of them at most.
             loop {
                 let portion = epoch.read(|epoch| epoch.references_after(after, REFERENCES).map(Some))?;
-                let portion = portion.unwrap_or_default();
+                let portion = portion.ok_or(ExportError::Pruned("epoch"))?;
                 let within = portion.iter().filter(|(_, milestone)| (first..=last).contains(milestone));
                 found.extend(within.map(|(key, _)| *key));
                 let Some((key, _)) = portion.last() else { break };

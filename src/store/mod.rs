@@ -8,7 +8,7 @@
 //! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
 //! | `ledger/` | the unspent outputs, sled 0.34 (`ledger.rs`) |
 //! | `journal` | blocks acknowledged to local clients since the last commit |
-//! | `c…` | a copy of an epoch that is being made, without what is pruned |
+//! | `c…`, `n…` | a copy of an epoch, without what is pruned: being made, and about to take its place |
 //! | `x…` | an epoch that is being deleted; removed at start |
 //!
 //! Order of writing: a block goes into the newest epoch's memory; a client's block also into the journal,
@@ -36,6 +36,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::engine::effect::Confirmation;
 use crate::ledger::treasury::Treasury;
 use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::params::Schedule;
 use epoch::{Epoch, Handles};
 use journal::Journal;
 use keys::{BlockKey, Reference};
@@ -253,6 +254,9 @@ impl Store {
         let change = self.ledger.change();
         self.ledger.apply(index, delta, confirmation.schedule.as_ref())?;
         self.treasury = delta.treasury.unwrap_or(self.treasury);
+        if let Some(schedule) = &confirmation.schedule {
+            self.keep_living(schedule);
+        }
         self.confirmed.set(index);
         drop(change);
         self.journal.clear()?;
@@ -271,6 +275,12 @@ impl Store {
             Some(key) => Ok(Some(key)),
             None => self.reader().block_key(id),
         }
+    }
+
+    /// Nothing is pruned that new blocks may stand on under these parameters.
+    pub fn keep_living(&mut self, schedule: &Schedule) {
+        let living = u32::from(schedule.active.below_max_depth) + 5;
+        self.limits.live_milestones = self.limits.live_milestones.max(living);
     }
 
     /// Starts the next epoch, then closes the one that was written to.

@@ -257,12 +257,13 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
     for entry in fs::read_dir(folder).map_err(Error::io("listing", folder))? {
         let entry = entry.map_err(Error::io("listing", folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if numbered(&name, 'x').is_some() {
+        // Half of a copy is none.
+        if numbered(&name, 'x').is_some() || numbered(&name, 'c').is_some() {
             delete(&entry.path())?;
         }
         numbers.extend(numbered(&name, 'e'));
-        if let Some(number) = numbered(&name, 'c')
-            && prune::tidy_copy(folder, number)?
+        if let Some(number) = numbered(&name, 'n')
+            && prune::finish_copy(folder, number)?
         {
             numbers.push(number);
         }

@@ -1,22 +1,24 @@
 //! Pruning to an exact milestone: whole epochs vanish, and the one that the boundary lies in is copied without what is
 //! before.
 //!
-//! The copy is made beside the engine ([`Pruning::run`]): a closed epoch does not change any more. It takes the place of
-//! the old one by two renames, which a start after a power cut finishes or undoes: `c…` is the copy, `x…` what is deleted.
+//! The copy is made beside the engine ([`Pruning::run`]): a closed epoch does not change any more. Once whole, it takes the
+//! place of the old one by renames, which a start after a power cut finishes: `c…` is the copy that is being made, `n…` one
+//! that is to be the epoch, `x…` what is deleted.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::epoch::{Epoch, Handles};
-use super::keys::BlockKey;
+use super::epoch::{Epoch, Handles, Record, Records};
+use super::keys::{BlockKey, Reference};
 use super::{Error, Reader, Store};
 use crate::files;
 use crate::protocol::block;
-use crate::protocol::id::MilestoneIndex;
+use crate::protocol::id::{BlockId, MilestoneIndex};
 
-/// References that are read at once.
-const REFERENCES: usize = 10_000;
+/// Records that are read at once.
+const PORTION: usize = 256;
 
 /// Why nothing is pruned.
 #[derive(Debug, thiserror::Error)]
@@ -50,22 +52,24 @@ pub struct Pruning {
     /// The one that it lies in, or that ends there.
     boundary: Option<Arc<Epoch>>,
     cache_bytes: usize,
-    /// Unreferenced blocks that arrived in an interval before are too old to be referenced.
+    /// Unreferenced blocks that arrived later may be referenced yet.
     living: MilestoneIndex,
+    /// So may these, whenever they came.
+    unreferenced: HashSet<BlockId>,
 }
 
 impl Pruning {
     /// Copies what is to stay of the boundary's epoch. O(its blocks, and the references of all that stay).
     ///
     /// # Errors
-    /// [`Error`]; nothing has changed then.
+    /// [`Error`]; the store is as it was then, beside a folder that the next start clears away.
     pub fn run(mut self) -> Result<Self, Error> {
         let Some(boundary) = self.boundary.take() else { return Ok(self) };
         let path = copy_path(&self.folder, boundary.number());
         remove_folder(&path)?;
         let copy = Epoch::at(path, boundary.number(), self.cache_bytes);
         let handles = copy.create()?;
-        boundary.read(|old| old.copy_milestones_after(self.target, &handles).map(Some))?;
+        self.copy_milestones(&boundary, &handles)?;
         let blocks = self.copy_blocks(&boundary, &handles)?;
         let marker = boundary.read(Handles::marker)?;
         if let Some(marker) = marker {
@@ -83,45 +87,59 @@ impl Pruning {
         Ok(self)
     }
 
+    /// What milestones after the target are, did and reference.
+    fn copy_milestones(&self, boundary: &Epoch, copy: &Handles) -> Result<(), Error> {
+        // Keys begin with the milestone, big-endian.
+        let first = self.target.next().0.to_be_bytes();
+        for kind in [Records::Milestone, Records::Created, Records::Consumed, Records::Treasury] {
+            each(boundary, kind, &first, |record| copy.put_record(kind, record))?;
+        }
+        each(boundary, Records::MilestoneId, &[], |record| match record.1.as_slice() >= first.as_slice() {
+            true => copy.put_record(Records::MilestoneId, record),
+            false => Ok(()),
+        })?;
+        each(boundary, Records::Reference, &[], |record| {
+            let later = Reference::from_bytes(&record.1).is_none_or(|found| found.milestone > self.target);
+            if later { copy.put_record(Records::Reference, record) } else { Ok(()) }
+        })
+    }
+
     /// Blocks that a later milestone references, wherever they are, and those that one may reference yet; how many.
     fn copy_blocks(&self, boundary: &Epoch, copy: &Handles) -> Result<u64, Error> {
         let mut count = 0;
-        let mut put = |key: BlockKey, bytes: &[u8]| {
-            count += 1;
-            copy.put_block(key, &block::id_of(bytes), bytes)
-        };
         let mut last = None;
-        for key in boundary.read(|old| old.block_keys_from(MilestoneIndex(0)).map(Some))?.unwrap_or_default()
-        {
+        each(boundary, Records::Block, &[], |(key, bytes)| {
+            let Some(key) = BlockKey::from_bytes(key) else { return Ok(()) };
             last = Some(key);
             let stays = match self.reader.reference_of(key)? {
                 Some(reference) => reference.milestone > self.target,
-                None => key.interval > self.living,
+                None => key.interval > self.living || self.unreferenced.contains(&block::id_of(bytes)),
             };
-            if stays && let Some(bytes) = boundary.read(|old| old.block(key))? {
-                put(key, &bytes)?;
+            if stays {
+                count += 1;
+                copy.put_block(key, &block::id_of(bytes), bytes)?;
             }
-        }
-        // Of the epochs that vanish, only what was referenced late.
+            Ok(())
+        })?;
+        // Of the epochs that vanish, only what was referenced late, or may be yet.
+        let mut late = Vec::new();
         for epoch in self.reader.epochs_newest_first() {
-            let mut after = None;
-            loop {
-                let portion = epoch.read(|epoch| epoch.references_after(after, REFERENCES).map(Some))?;
-                let portion = portion.unwrap_or_default();
-                let Some((end, _)) = portion.last() else { break };
-                after = Some(*end);
-                let late = portion.iter().filter(|(key, milestone)| {
-                    *milestone > self.target && last.is_none_or(|last| *key <= last)
-                });
-                for (key, _) in late {
-                    for before in &self.before {
-                        if let Some(bytes) = before.read(|before| before.block(*key))? {
-                            put(*key, &bytes)?;
-                        }
-                    }
-                }
-                if last.is_some_and(|last| *end > last) {
-                    break;
+            each(&epoch, Records::Reference, &[], |(key, value)| {
+                let key = BlockKey::from_bytes(key).filter(|key| last.is_none_or(|last| *key <= last));
+                let reference = Reference::from_bytes(value);
+                let is_late = reference.is_some_and(|reference| reference.milestone > self.target);
+                late.extend(key.filter(|_| is_late));
+                Ok(())
+            })?;
+        }
+        for before in &self.before {
+            for id in &self.unreferenced {
+                late.extend(before.read(|before| before.block_key(id))?);
+            }
+            for key in &late {
+                if let Some(bytes) = before.read(|before| before.block(*key))? {
+                    count += 1;
+                    copy.put_block(*key, &block::id_of(&bytes), &bytes)?;
                 }
             }
         }
@@ -129,13 +147,34 @@ impl Pruning {
     }
 }
 
+/// Every record of a tree from a key on, in portions: whoever else reads the epoch waits for one of them at most.
+fn each(
+    epoch: &Epoch,
+    kind: Records,
+    first: &[u8],
+    mut take: impl FnMut(&Record) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let portion = epoch.read(|epoch| epoch.records(kind, first, after.as_deref(), PORTION).map(Some))?;
+        let portion = portion.unwrap_or_default();
+        portion.iter().try_for_each(&mut take)?;
+        let Some((key, _)) = portion.into_iter().next_back() else { return Ok(()) };
+        after = Some(key);
+    }
+}
+
 impl Store {
-    /// Begins a pruning of everything up to `target`, or as far as what must be kept allows. Readers notice nothing before
-    /// [`Store::finish_prune`].
+    /// Begins a pruning of everything up to `target`, or as far as what must be kept allows; of `unreferenced` blocks
+    /// nothing is lost. Readers find everything before [`Store::finish_prune`].
     ///
     /// # Errors
     /// [`PruneError`].
-    pub fn begin_prune(&mut self, target: MilestoneIndex) -> Result<Pruning, PruneError> {
+    pub fn begin_prune(
+        &mut self,
+        target: MilestoneIndex,
+        unreferenced: HashSet<BlockId>,
+    ) -> Result<Pruning, PruneError> {
         let (pruned, confirmed) = (self.pruning_index()?, self.confirmed.get());
         let possible = MilestoneIndex(confirmed.0.saturating_sub(self.limits.live_milestones));
         if target.min(possible) <= pruned {
@@ -164,10 +203,10 @@ impl Store {
         }
         let living = MilestoneIndex(target.0.saturating_sub(self.limits.live_milestones));
         let (folder, reader, cache_bytes) = (self.folder.clone(), self.reader(), self.limits.cache_bytes);
-        Ok(Pruning { target, folder, reader, before, boundary, cache_bytes, living })
+        Ok(Pruning { target, folder, reader, before, boundary, cache_bytes, living, unreferenced })
     }
 
-    /// Ends it: disk space is given back. Gives the milestone that is pruned last.
+    /// Ends it; files are unlinked beside. Gives the milestone that is pruned last.
     ///
     /// # Errors
     /// [`PruneError`].
@@ -188,7 +227,11 @@ impl Store {
                     }
                 });
             };
-            new.replace(&old, &copy_path(&folder, old.number()), announce)?;
+            // From here on a start goes on with the copy, never before.
+            let (copy, ready) = (copy_path(&folder, old.number()), ready_path(&folder, old.number()));
+            fs::rename(&copy, &ready).map_err(Error::io("renaming epoch", &copy))?;
+            files::sync_folder(&folder).map_err(Error::io("syncing", &folder))?;
+            new.replace(&old, &ready, announce)?;
         }
         for epoch in before {
             if here(&self.epochs.all(), &epoch) {
@@ -205,6 +248,11 @@ fn copy_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("c{number:08}"))
 }
 
+/// Where it waits for the place of its epoch.
+fn ready_path(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("n{number:08}"))
+}
+
 fn remove_folder(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
@@ -212,14 +260,15 @@ fn remove_folder(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// What a power cut left of a copy: it stands in for its epoch when that was renamed already, else it is of no use.
-pub(super) fn tidy_copy(folder: &Path, number: u32) -> Result<bool, Error> {
-    let (copy, epoch) = (copy_path(folder, number), folder.join(format!("e{number:08}")));
+/// Finishes what a power cut interrupted: a copy that is whole stands in for its epoch when that was renamed already. Gives
+/// whether it does.
+pub(super) fn finish_copy(folder: &Path, number: u32) -> Result<bool, Error> {
+    let (ready, epoch) = (ready_path(folder, number), folder.join(format!("e{number:08}")));
     if epoch.exists() {
-        remove_folder(&copy)?;
+        remove_folder(&ready)?;
         return Ok(false);
     }
-    fs::rename(&copy, &epoch).map_err(Error::io("renaming epoch", &copy))?;
+    fs::rename(&ready, &epoch).map_err(Error::io("renaming epoch", &ready))?;
     files::sync_folder(folder).map_err(Error::io("syncing", folder))?;
     Ok(true)
 }

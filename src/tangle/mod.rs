@@ -111,6 +111,11 @@ impl Tangle {
         self.keep = u32::from(below_max_depth) + 5;
     }
 
+    /// Solid blocks that no milestone references.
+    pub fn unreferenced(&self) -> impl Iterator<Item = BlockId> + '_ {
+        self.unreferenced.values().copied()
+    }
+
     /// Blocks in memory.
     pub fn len(&self) -> usize {
         self.nodes.len()

@@ -1,5 +1,6 @@
 //! Pruning to an exact milestone: what stays is untouched, what goes gives its disk space back, power may fail meanwhile.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ fn store_of(folder: &Path, milestones: u32) -> (Store, Model) {
 }
 
 fn prune(store: &mut Store, target: u32) -> Result<u32, PruneError> {
-    let begun = store.begin_prune(MilestoneIndex(target))?;
+    let begun = store.begin_prune(MilestoneIndex(target), HashSet::new())?;
     store.finish_prune(begun.run()?).map(|index| index.0)
 }
 
@@ -117,7 +118,7 @@ fn a_block_stays_as_long_as_a_milestone_or_the_future_needs_it() {
 fn power_may_fail_while_an_epoch_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let (mut store, model) = store_of(folder.path(), 60);
-    let begun = store.begin_prune(MilestoneIndex(30)).unwrap();
+    let begun = store.begin_prune(MilestoneIndex(30), HashSet::new()).unwrap();
     let done = begun.run().unwrap();
     let number = |letter: char| folder.path().join(format!("{letter}00000001"));
     assert!(number('c').exists() && number('e').exists());
@@ -128,14 +129,24 @@ fn power_may_fail_while_an_epoch_is_replaced() {
     assert!(!number('c').exists());
     check(&store, &model, 0);
     // Between the two renamings: it is finished.
-    let begun = store.begin_prune(MilestoneIndex(30)).unwrap();
+    let begun = store.begin_prune(MilestoneIndex(30), HashSet::new()).unwrap();
     let done = begun.run().unwrap();
     drop((store, done));
-    fs::rename(number('e'), number('x')).unwrap();
-    let mut store = open(folder.path());
-    store.recover(5).unwrap();
-    assert!(!number('c').exists() && !number('x').exists());
-    check(&store, &model, 30);
+    let copy = tempfile::tempdir().unwrap();
+    for (finished, pruned) in [(false, 0), (true, 30)] {
+        let folder = copy.path().join(pruned.to_string());
+        fs::create_dir(&folder).unwrap();
+        crate::store::copy(number('c').parent().unwrap(), &folder);
+        let number = |letter: char| folder.join(format!("{letter}00000001"));
+        fs::rename(number('c'), number('n')).unwrap();
+        if finished {
+            fs::rename(number('e'), number('x')).unwrap();
+        }
+        let mut store = open(&folder);
+        store.recover(5).unwrap();
+        assert!(!['c', 'n', 'x'].into_iter().any(|letter| number(letter).exists()));
+        check(&store, &model, pruned);
+    }
 }
 
 #[test]

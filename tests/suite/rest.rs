@@ -75,6 +75,23 @@ fn blocks_in_both_forms_are_attached_read_back_and_referenced() {
     assert_eq!((&milestone["type"], &milestone["index"]), (&json!(7), &json!(index)));
 }
 
+/// HORNET: > `restAPI.useGZIP`
+#[test]
+fn an_answer_is_compressed_for_whom_that_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(1);
+    let path = "/api/core/v2/milestones/by-index/1";
+    let packed = http::request(node.api, "GET", path, &["Accept-Encoding: gzip"], &[]).unwrap();
+    assert!(packed.head.contains("content-encoding: gzip"), "{}", packed.head);
+    // In one chunk, whose head stands before.
+    let begin = packed.body.windows(2).position(|two| two == [0x1f, 0x8b]).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed.body[begin..]).read_to_string(&mut text).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), node.json(path));
+    assert!(!node.get(path).head.contains("content-encoding"));
+}
+
 #[test]
 fn milestones_by_index_and_id_agree_in_both_forms() {
     let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ fn open(folder: &Path) -> (Store, Recovered) {
     (store, recovered)
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
