@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use super::record::{Diff, read_booked};
 use super::source::Source;
-use super::{Error, VERSION, check_index};
+use super::{Base, Error, VERSION, check_index};
 use crate::ledger::Booked;
 use crate::ledger::treasury::Treasury;
 use crate::protocol;
@@ -40,6 +40,21 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of a ledger with nothing to roll back. `None` when there are more solid entry points than a file can hold.
+    pub fn of(base: &Base, outputs: u64) -> Option<Self> {
+        Some(Self {
+            genesis: base.genesis,
+            target: base.target,
+            ledger_index: base.target.index,
+            treasury: base.treasury,
+            params_since: base.schedule.since,
+            params: base.schedule.active.clone(),
+            outputs,
+            diffs: 0,
+            entry_points: u16::try_from(base.entry_points.len()).ok()?,
+        })
+    }
+
     /// The binary form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::default();

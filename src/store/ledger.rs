@@ -191,7 +191,11 @@ impl Ledger {
             state.insert(TREASURY, treasury_value(treasury));
         }
         state.insert(MARKER, index.0.to_be_bytes().to_vec());
-        self.state.apply_batch(state).map_err(self.failed("writing the ledger"))?;
+        self.state.apply_batch(state).map_err(self.failed("writing the ledger"))
+    }
+
+    /// Makes what was applied durable at every so many milestones. Not within a change: readers wait for the end of that.
+    pub(super) fn flush_at_times(&self, index: MilestoneIndex) -> Result<(), Error> {
         if index.0.is_multiple_of(FLUSH_EVERY) { self.flush() } else { Ok(()) }
     }
 

@@ -259,6 +259,7 @@ impl Store {
         }
         self.confirmed.set(index);
         drop(change);
+        self.ledger.flush_at_times(index)?;
         self.journal.clear()?;
         self.uncommitted_bytes = 0;
         self.sequence = 0;

@@ -212,6 +212,7 @@ impl Store {
             let changed = schedule.confirm(applied, announced);
             let changed = changed.map_err(|_| self.active.damaged("protocol parameters"))?;
             self.ledger.apply(applied, &delta, changed.then_some(&schedule))?;
+            self.ledger.flush_at_times(applied)?;
             self.treasury = delta.treasury.unwrap_or(self.treasury);
         }
         Ok(())

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-
-/// At least a tenth of the disk stays free, but no more than this.
-const MOST_RESERVED: u64 = 1 << 30;
+use crate::files;
 
 /// An epoch holds at most this part of the disk: so much comes back when one is dropped.
 const EPOCH_PART: u64 = 16;
@@ -30,9 +28,8 @@ impl Space {
 
     /// Whether the reserve is touched.
     pub(super) fn is_low(&self) -> Result<bool, Error> {
-        let about = measure(&self.folder)?;
-        let free = about.f_bavail.saturating_mul(about.f_frsize);
-        Ok(free < (self.total / 10).min(MOST_RESERVED))
+        let spare = files::spare_bytes(&self.folder).map_err(Error::io("measuring", &self.folder))?;
+        Ok(spare == 0)
     }
 }
 

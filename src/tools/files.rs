@@ -286,18 +286,8 @@ pub(super) fn written(out: &Path, header: &full::Header) -> anyhow::Result<Answe
 /// Writes a ledger with nothing to roll back. Never over a file that exists.
 fn write_full(out: &Path, base: &Base, outputs: Vec<Booked>) -> anyhow::Result<full::Header> {
     let shown = || out.display().to_string();
-    let header = full::Header {
-        genesis: base.genesis,
-        target: base.target,
-        ledger_index: base.target.index,
-        treasury: base.treasury,
-        params_since: base.schedule.since,
-        params: base.schedule.active.clone(),
-        outputs: outputs.len() as u64,
-        diffs: 0,
-        entry_points: u16::try_from(base.entry_points.len())
-            .context("more solid entry points than the file can hold")?,
-    };
+    let header = full::Header::of(base, outputs.len() as u64);
+    let header = header.context("more solid entry points than the file can hold")?;
     let file = File::create_new(out).with_context(shown)?;
     let mut buffered = BufWriter::new(&file);
     full::write(&mut buffered, &header, outputs.into_iter().map(Ok), std::iter::empty(), &base.entry_points)

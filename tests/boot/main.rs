@@ -209,17 +209,7 @@ fn genesis_snapshot(name: &str) -> Vec<u8> {
     let base = genesis::base(params);
     let outputs =
         genesis::outputs(base.schedule.active.token_supply, Address::Ed25519([1; 32]), &[]).unwrap();
-    let header = full::Header {
-        genesis: base.genesis,
-        target: base.target,
-        ledger_index: base.target.index,
-        treasury: base.treasury,
-        params_since: base.schedule.since,
-        params: base.schedule.active,
-        outputs: outputs.len() as u64,
-        diffs: 0,
-        entry_points: 1,
-    };
+    let header = full::Header::of(&base, outputs.len() as u64).unwrap();
     let mut file = Vec::new();
     full::write(&mut file, &header, outputs.into_iter().map(Ok), std::iter::empty(), &base.entry_points)
         .unwrap();
