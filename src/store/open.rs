@@ -254,7 +254,7 @@ fn unreferenced(reader: &Reader, keys: &[BlockKey]) -> Result<Vec<Vec<u8>>, Erro
 /// room, too. Lists the epochs, oldest first.
 fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
     let delete = |path: &Path| fs::remove_dir_all(path).map_err(Error::io("deleting", path));
-    let mut numbers = Vec::new();
+    let (mut numbers, mut ready) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(Error::io("listing", folder))? {
         let entry = entry.map_err(Error::io("listing", folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -263,15 +263,16 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
             delete(&entry.path())?;
         }
         numbers.extend(numbered(&name, 'e'));
-        if let Some(number) = numbered(&name, 'n')
-            && prune::finish_copy(folder, number)?
-        {
-            numbers.push(number);
-        }
+        ready.extend(numbered(&name, 'n'));
     }
     numbers.sort_unstable();
-    // One that was renamed while the folder was listed.
-    numbers.dedup();
+    for number in ready {
+        let (older, own): (Vec<_>, Vec<_>) = numbers.iter().partition(|other| **other < number);
+        prune::finish(folder, number, &older)?;
+        numbers = own;
+        numbers.retain(|other| *other != number);
+        numbers.insert(0, number);
+    }
     while numbers.len() > 2 && space.is_low()? {
         let oldest = numbers.remove(0);
         let trash = folder.join(format!("x{oldest:08}"));

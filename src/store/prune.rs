@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,29 +63,39 @@ impl Pruning {
     /// Copies what is to stay of the boundary's epoch. O(its blocks, and the references of all that stay).
     ///
     /// # Errors
-    /// [`Error`]; the store is as it was then, beside a folder that the next start clears away.
+    /// [`Error`], also when the disk's reserve is touched; the store is as it was then.
     pub fn run(mut self) -> Result<Self, Error> {
         let Some(boundary) = self.boundary.take() else { return Ok(self) };
+        let path = copy_path(&self.folder, boundary.number());
+        match self.copy(&boundary) {
+            Ok(true) => self.boundary = Some(boundary),
+            Ok(false) => {
+                remove_folder(&path)?;
+                self.before.push(boundary);
+            }
+            Err(error) => {
+                remove_folder(&path)?;
+                return Err(error);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Gives whether anything stays.
+    fn copy(&self, boundary: &Epoch) -> Result<bool, Error> {
         let path = copy_path(&self.folder, boundary.number());
         remove_folder(&path)?;
         let copy = Epoch::at(path, boundary.number(), self.cache_bytes);
         let handles = copy.create()?;
-        self.copy_milestones(&boundary, &handles)?;
-        let blocks = self.copy_blocks(&boundary, &handles)?;
+        self.copy_milestones(boundary, &handles)?;
+        let blocks = self.copy_blocks(boundary, &handles)?;
         let marker = boundary.read(Handles::marker)?;
         if let Some(marker) = marker {
             handles.commit(marker)?;
         }
         drop(handles);
         copy.close();
-        let is_empty = blocks == 0 && marker.is_none_or(|last| last <= self.target);
-        if is_empty {
-            remove_folder(&copy_path(&self.folder, boundary.number()))?;
-            self.before.push(boundary);
-        } else {
-            self.boundary = Some(boundary);
-        }
-        Ok(self)
+        Ok(blocks > 0 || marker.is_some_and(|last| last > self.target))
     }
 
     /// What milestones after the target are, did and reference.
@@ -92,13 +103,15 @@ impl Pruning {
         // Keys begin with the milestone, big-endian.
         let first = self.target.next().0.to_be_bytes();
         for kind in [Records::Milestone, Records::Created, Records::Consumed, Records::Treasury] {
-            each(boundary, kind, &first, |record| copy.put_record(kind, record))?;
+            self.each(boundary, kind, &first, |record| copy.put_record(kind, record))?;
         }
-        each(boundary, Records::MilestoneId, &[], |record| match record.1.as_slice() >= first.as_slice() {
-            true => copy.put_record(Records::MilestoneId, record),
-            false => Ok(()),
+        self.each(boundary, Records::MilestoneId, &[], |record| {
+            match record.1.as_slice() >= first.as_slice() {
+                true => copy.put_record(Records::MilestoneId, record),
+                false => Ok(()),
+            }
         })?;
-        each(boundary, Records::Reference, &[], |record| {
+        self.each(boundary, Records::Reference, &[], |record| {
             let later = Reference::from_bytes(&record.1).is_none_or(|found| found.milestone > self.target);
             if later { copy.put_record(Records::Reference, record) } else { Ok(()) }
         })
@@ -108,7 +121,7 @@ impl Pruning {
     fn copy_blocks(&self, boundary: &Epoch, copy: &Handles) -> Result<u64, Error> {
         let mut count = 0;
         let mut last = None;
-        each(boundary, Records::Block, &[], |(key, bytes)| {
+        self.each(boundary, Records::Block, &[], |(key, bytes)| {
             let Some(key) = BlockKey::from_bytes(key) else { return Ok(()) };
             last = Some(key);
             let stays = match self.reader.reference_of(key)? {
@@ -124,7 +137,7 @@ impl Pruning {
         // Of the epochs that vanish, only what was referenced late, or may be yet.
         let mut late = Vec::new();
         for epoch in self.reader.epochs_newest_first() {
-            each(&epoch, Records::Reference, &[], |(key, value)| {
+            self.each(&epoch, Records::Reference, &[], |(key, value)| {
                 let key = BlockKey::from_bytes(key).filter(|key| last.is_none_or(|last| *key <= last));
                 let reference = Reference::from_bytes(value);
                 let is_late = reference.is_some_and(|reference| reference.milestone > self.target);
@@ -145,22 +158,28 @@ impl Pruning {
         }
         Ok(count)
     }
-}
 
-/// Every record of a tree from a key on, in portions: whoever else reads the epoch waits for one of them at most.
-fn each(
-    epoch: &Epoch,
-    kind: Records,
-    first: &[u8],
-    mut take: impl FnMut(&Record) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let portion = epoch.read(|epoch| epoch.records(kind, first, after.as_deref(), PORTION).map(Some))?;
-        let portion = portion.unwrap_or_default();
-        portion.iter().try_for_each(&mut take)?;
-        let Some((key, _)) = portion.into_iter().next_back() else { return Ok(()) };
-        after = Some(key);
+    /// Every record of a tree from a key on, in portions: whoever else reads the epoch waits for one of them at most.
+    fn each(
+        &self,
+        epoch: &Epoch,
+        kind: Records,
+        first: &[u8],
+        mut take: impl FnMut(&Record) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            // A copy must not take the room that milestones need.
+            if files::spare_bytes(&self.folder).map_err(Error::io("measuring", &self.folder))? == 0 {
+                return Err(Error::io("copying an epoch in", &self.folder)(ErrorKind::StorageFull.into()));
+            }
+            let portion =
+                epoch.read(|epoch| epoch.records(kind, first, after.as_deref(), PORTION).map(Some))?;
+            let portion = portion.unwrap_or_default();
+            portion.iter().try_for_each(&mut take)?;
+            let Some((key, _)) = portion.into_iter().next_back() else { return Ok(()) };
+            after = Some(key);
+        }
     }
 }
 
@@ -214,11 +233,24 @@ impl Store {
         let Pruning { folder, before, boundary, cache_bytes, .. } = pruning;
         let here =
             |epochs: &[Arc<Epoch>], wanted: &Arc<Epoch>| epochs.iter().any(|one| Arc::ptr_eq(one, wanted));
-        if let Some(old) = boundary {
-            if !here(&self.epochs.all(), &old) {
-                remove_folder(&copy_path(&folder, old.number()))?;
+        if let Some(old) = &boundary {
+            let (copy, ready) = (copy_path(&folder, old.number()), ready_path(&folder, old.number()));
+            if !here(&self.epochs.all(), old) {
+                remove_folder(&copy)?;
                 return Err(PruneError::Overtaken);
             }
+            // From here on a start after a power cut finishes it, never before.
+            fs::rename(&copy, &ready).map_err(Error::io("renaming epoch", &copy))?;
+            files::sync_folder(&folder).map_err(Error::io("syncing", &folder))?;
+        }
+        // Oldest first: what is left is always without a gap.
+        for epoch in before {
+            if here(&self.epochs.all(), &epoch) {
+                self.epochs.change(|epochs| epochs.retain(|one| !Arc::ptr_eq(one, &epoch)));
+                epoch.remove()?;
+            }
+        }
+        if let Some(old) = boundary {
             let new = Arc::new(Epoch::new(&folder, old.number(), cache_bytes));
             let announce = || {
                 self.epochs.change(|epochs| {
@@ -227,17 +259,7 @@ impl Store {
                     }
                 });
             };
-            // From here on a start goes on with the copy, never before.
-            let (copy, ready) = (copy_path(&folder, old.number()), ready_path(&folder, old.number()));
-            fs::rename(&copy, &ready).map_err(Error::io("renaming epoch", &copy))?;
-            files::sync_folder(&folder).map_err(Error::io("syncing", &folder))?;
-            new.replace(&old, &ready, announce)?;
-        }
-        for epoch in before {
-            if here(&self.epochs.all(), &epoch) {
-                self.epochs.change(|epochs| epochs.retain(|one| !Arc::ptr_eq(one, &epoch)));
-                epoch.remove()?;
-            }
+            new.replace(&old, &ready_path(&folder, old.number()), announce)?;
         }
         Ok(self.pruning_index()?)
     }
@@ -255,20 +277,18 @@ fn ready_path(folder: &Path, number: u32) -> PathBuf {
 
 fn remove_folder(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Finishes what a power cut interrupted: a copy that is whole stands in for its epoch when that was renamed already. Gives
-/// whether it does.
-pub(super) fn finish_copy(folder: &Path, number: u32) -> Result<bool, Error> {
+/// Finishes what a power cut interrupted, if there is a copy that waits for its place: what is older vanishes, then its
+/// own epoch, then it takes the place.
+pub(super) fn finish(folder: &Path, number: u32, older: &[u32]) -> Result<(), Error> {
+    let delete = |number: u32| remove_folder(&folder.join(format!("e{number:08}")));
     let (ready, epoch) = (ready_path(folder, number), folder.join(format!("e{number:08}")));
-    if epoch.exists() {
-        remove_folder(&ready)?;
-        return Ok(false);
-    }
+    older.iter().try_for_each(|number| delete(*number))?;
+    delete(number)?;
     fs::rename(&ready, &epoch).map_err(Error::io("renaming epoch", &ready))?;
-    files::sync_folder(folder).map_err(Error::io("syncing", folder))?;
-    Ok(true)
+    files::sync_folder(folder).map_err(Error::io("syncing", folder))
 }

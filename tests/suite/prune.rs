@@ -117,7 +117,7 @@ fn a_block_stays_as_long_as_a_milestone_or_the_future_needs_it() {
 #[test]
 fn power_may_fail_while_an_epoch_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut store, model) = store_of(folder.path(), 60);
+    let (mut store, mut model) = store_of(folder.path(), 60);
     let begun = store.begin_prune(MilestoneIndex(30), HashSet::new()).unwrap();
     let done = begun.run().unwrap();
     let number = |letter: char| folder.path().join(format!("{letter}00000001"));
@@ -128,24 +128,29 @@ fn power_may_fail_while_an_epoch_is_replaced() {
     store.recover(5).unwrap();
     assert!(!number('c').exists());
     check(&store, &model, 0);
-    // Between the two renamings: it is finished.
-    let begun = store.begin_prune(MilestoneIndex(30), HashSet::new()).unwrap();
+    // Once the copy is ready, it is finished, whatever of it was done.
+    (0..10).for_each(|_| model.step(&mut store));
+    assert_eq!(prune(&mut store, 20).unwrap(), 20);
+    (0..20).for_each(|_| model.step(&mut store));
+    // Of two epochs the first vanishes, the second is copied.
+    let begun = store.begin_prune(MilestoneIndex(75), HashSet::new()).unwrap();
     let done = begun.run().unwrap();
     drop((store, done));
-    let copy = tempfile::tempdir().unwrap();
-    for (finished, pruned) in [(false, 0), (true, 30)] {
-        let folder = copy.path().join(pruned.to_string());
-        fs::create_dir(&folder).unwrap();
-        crate::store::copy(number('c').parent().unwrap(), &folder);
-        let number = |letter: char| folder.join(format!("{letter}00000001"));
-        fs::rename(number('c'), number('n')).unwrap();
-        if finished {
-            fs::rename(number('e'), number('x')).unwrap();
+    let copies = tempfile::tempdir().unwrap();
+    for renamed in 0..=3 {
+        let copy = copies.path().join(renamed.to_string());
+        fs::create_dir(&copy).unwrap();
+        crate::store::copy(folder.path(), &copy);
+        let steps = [("c00000002", "n00000002"), ("e00000001", "x00000001"), ("e00000002", "x00000002")];
+        for (from, to) in &steps[..renamed] {
+            fs::rename(copy.join(from), copy.join(to)).unwrap();
         }
-        let mut store = open(&folder);
+        let mut store = open(&copy);
         store.recover(5).unwrap();
-        assert!(!['c', 'n', 'x'].into_iter().any(|letter| number(letter).exists()));
-        check(&store, &model, pruned);
+        check(&store, &model, if renamed == 0 { 20 } else { 75 });
+        let left = fs::read_dir(&copy).unwrap().map(|one| one.unwrap().file_name().into_string().unwrap());
+        let left = left.filter(|name| name.starts_with(['c', 'n', 'x'])).collect::<Vec<_>>();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 
