@@ -8,11 +8,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
+use super::progress::Progress;
 use super::web::{Part, Web, WebError};
 use super::{DELTA, FULL, Keeper, UNDO};
 use crate::config::{Source, Url};
@@ -75,41 +73,6 @@ pub struct Judge<'a> {
 impl std::fmt::Debug for Judge<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Judge").field("ledger_hash", &self.ledger_hash).finish_non_exhaustive()
-    }
-}
-
-/// How a start goes on that takes its time.
-#[derive(Debug)]
-pub struct Progress {
-    steps: AtomicU64,
-    said: watch::Sender<String>,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { steps: AtomicU64::new(0), said: watch::Sender::new("the node is starting".to_owned()) }
-    }
-}
-
-impl Progress {
-    /// Something was done.
-    pub fn step(&self) {
-        self.steps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What was done so far: it stands still when the start does.
-    pub fn steps(&self) -> u64 {
-        self.steps.load(Ordering::Relaxed)
-    }
-
-    /// What is being done, for whoever asks.
-    pub fn say(&self, text: String) {
-        self.said.send_replace(text);
-    }
-
-    /// What was said last.
-    pub fn said(&self) -> String {
-        self.said.borrow().clone()
     }
 }
 
@@ -225,6 +188,11 @@ impl Keeper {
             part = Part { from, to: None, validator: Some(validator) };
         }
         let mut answer = match web.get(url, &part).await {
+            // A part of another file, from a server that does not know RFC 9110 §13.1.5.
+            Ok(answer) if answer.from > 0 && answer.validator != part.validator => {
+                part = Part::default();
+                web.get(url, &part).await?
+            }
             // RFC 9110 §15.5.17: > no such part: the file is another one now, and shorter
             Err(WebError::Status(hyper::StatusCode::RANGE_NOT_SATISFIABLE)) => {
                 part = Part::default();
@@ -243,17 +211,13 @@ impl Keeper {
         let (mut done, mut told) = (answer.from, Instant::now());
         let (mut slow_since, mut slow_from) = (Instant::now(), done);
         let rest = answer.length.unwrap_or(0).saturating_sub(done);
-        self.check_room_for(rest.saturating_mul(1 + ROOM_FOR_LEDGER))?;
+        self.make_sure_of_room(name, rest.saturating_mul(1 + ROOM_FOR_LEDGER))?;
         while let Some(bytes) = answer.chunk().await? {
             done += bytes.len() as u64;
             if answer.length.is_some_and(|length| done > length) {
                 return Err(WebError::Answer("sends more than its file has").into());
             }
-            if let Err(error) = self.check_room_for(bytes.len() as u64) {
-                // It only takes the room that others need.
-                self.remove(&part_of(name))?;
-                return Err(error);
-            }
+            self.make_sure_of_room(name, bytes.len() as u64)?;
             file.write_all(&bytes)?;
             progress.step();
             progress.say(far(name, done, answer.length));
@@ -275,11 +239,13 @@ impl Keeper {
         Ok(path)
     }
 
-    fn check_room_for(&self, bytes: u64) -> Result<(), FetchError> {
+    /// With too little room, what was downloaded of the file is deleted: it only takes the room that others need.
+    fn make_sure_of_room(&self, name: &str, bytes: u64) -> Result<(), FetchError> {
         let spare = files::spare_bytes(&self.folder)?;
         if spare >= bytes {
             return Ok(());
         }
+        self.remove(&part_of(name))?;
         Err(FetchError::Unfit(format!("no room: {bytes} bytes are needed, {spare} are spare on the disk")))
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod automatic;
 pub mod fetch;
+pub mod progress;
 pub mod web;
 
 use std::fs::{self, File, OpenOptions};

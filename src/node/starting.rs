@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::keeper::fetch::Progress;
+use crate::keeper::progress::Progress;
 use crate::node::supervised;
 use crate::rest;
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::engine_thread::Turns;
 use crate::handle::{Facts, Status};
-use crate::keeper::fetch::Progress;
+use crate::keeper::progress::Progress;
 
 /// UDP and TCP port of name servers.
 pub(super) const NAMES_PORT: u16 = 53;

@@ -179,6 +179,10 @@ pub(super) async fn metadata_of(api: &Api, id: BlockId) -> Result<Json<Metadata>
         // What the engine does not count as unreferenced any more is in the store by then.
         if outlook.is_none() {
             reference = read(&api.node, |reader| reader.reference(&id))?;
+            // Unless it was pruned meanwhile, reference and all.
+            if reference.is_none() && read(&api.node, |reader| reader.block(&id))?.is_none() {
+                return Err(not_found(id));
+            }
         }
     }
     let block = Block::parse(&bytes).map_err(|error| ApiError::not_found(format!("block {id}: {error}")))?;
