@@ -236,6 +236,12 @@ impl Checker<'_> {
             .ok_or_else(|| self.error(key, value, "0 is not allowed", "write 1 or more"))
     }
 
+    fn bytes_32(&self, key: &str, text: &Spanned<String>, problem: &str) -> Result<[u8; 32], Error> {
+        let digits = text.get_ref().strip_prefix("0x").unwrap_or(text.get_ref());
+        hex::decode_array("", &format!("0x{digits}"))
+            .map_err(|_| self.error(key, text, problem, "write 64 hex digits, with or without 0x"))
+    }
+
     fn short_text(&self, key: &str, value: &Spanned<String>) -> Result<String, Error> {
         match value.get_ref().len() {
             1..=255 => Ok(value.get_ref().clone()),
@@ -374,12 +380,7 @@ fn snapshots(checker: &Checker<'_>, raw: &RawSnapshots) -> Result<Snapshots, Err
         let fix = "write its certificate in PEM, in three quotation marks at each end";
         return Err(checker.error("snapshots.authority", authority, "no certificate", fix));
     }
-    let hash = |text: &Spanned<String>| {
-        let digits = text.get_ref().trim_start_matches("0x");
-        hex::decode_array("snapshots.ledger_hash", &format!("0x{digits}")).map_err(|error| {
-            checker.error("snapshots.ledger_hash", text, error.to_string(), "write 64 hex digits")
-        })
-    };
+    let hash = |text: &Spanned<String>| checker.bytes_32("snapshots.ledger_hash", text, "not a 32-byte hash");
     Ok(Snapshots {
         ledger_hash: raw.ledger_hash.as_ref().map(hash).transpose()?,
         enabled: raw.enabled,
@@ -488,10 +489,7 @@ fn genesis_address(checker: &Checker<'_>, network: &RawNetwork) -> Result<Option
 fn milestone_keys(checker: &Checker<'_>, network: &RawNetwork) -> Result<Vec<MilestoneKey>, Error> {
     let parse = |raw: &RawMilestoneKey| {
         let key = &raw.public_key;
-        let fix = "write 64 hex digits, with or without 0x";
-        let digits = key.get_ref().strip_prefix("0x").unwrap_or(key.get_ref());
-        let public_key = hex::decode_array("public_key", &format!("0x{digits}"))
-            .map_err(|_| checker.error("network.milestone_keys.public_key", key, "not a 32-byte key", fix))?;
+        let public_key = checker.bytes_32("network.milestone_keys.public_key", key, "not a 32-byte key")?;
         if raw.end != 0 && raw.end < raw.start {
             let problem = format!("applies from {} to {}", raw.start, raw.end);
             let fix = "write an end that is not before the start, or 0 for ever";
