@@ -1,6 +1,6 @@
 //! Configuration: defaults, and every mistake with its line, key and fix.
 
-use osmia::config::Config;
+use osmia::config::{Config, Url};
 
 const FOUNDER: &str = "[coordinator]\nenabled = true\n";
 
@@ -59,6 +59,16 @@ fn mistakes_are_told_with_line_key_and_fix() {
             "[storage]\nkeep_milestones = 5",
             "line 2: storage.keep_milestones: 5 is too few; write 200 or more",
         ),
+        ("[snapshots]\ninterval = 0", "line 2: snapshots.interval: 0 is not allowed; write 1 or more"),
+        (
+            "[snapshots]\nsources = [{ full = \"http://a.example/full\" }]",
+            "line 2: snapshots.sources.full: \"http://a.example/full\" is no address of HTTPS; write like https://",
+        ),
+        ("[snapshots]\nauthority = \"mine\"", "line 2: snapshots.authority: no certificate; write its"),
+        (
+            "[snapshots]\nledger_hash = \"0xab\"",
+            "line 2: snapshots.ledger_hash: not a 32-byte hash; write 64",
+        ),
         ("[rest\n", "line 1: rest: "),
     ] {
         let text =
@@ -74,4 +84,28 @@ fn a_node_without_keys_that_founds_nothing_is_refused() {
     let error = Config::parse("").unwrap_err();
     assert_eq!(error.key, "network.milestone_keys");
     assert!(error.fix.contains("coordinator.enabled = true"), "{error}");
+}
+
+#[test]
+fn an_address_on_the_web_has_its_parts() {
+    for (text, port, authority, host, path, shown) in [
+        ("https://a.example/f?t=1", 443, "a.example", "a.example", "/f?t=1", "https://a.example/f"),
+        ("https://a.example:8443", 8_443, "a.example:8443", "a.example", "/", "https://a.example:8443"),
+        ("https://[2001:db8::1]:9/f", 9, "[2001:db8::1]:9", "2001:db8::1", "/f", "https://[2001:db8::1]:9/f"),
+    ] {
+        let url = Url::parse(text).unwrap();
+        let parts = (url.port, url.authority(), url.host(), url.path(), url.shown());
+        assert_eq!(parts, (port, authority, host, path, shown), "{text}");
+    }
+    for wrong in [
+        "http://a/",
+        "https://",
+        "https:///f",
+        "https://a:0/",
+        "https://a:x/",
+        "https://u@a/",
+        "https://a b/",
+    ] {
+        assert_eq!(Url::parse(wrong), None, "{wrong}");
+    }
 }
