@@ -120,6 +120,8 @@ pub struct Coordinator {
     pub enabled: bool,
     /// Seconds between milestones.
     pub interval_s: NonZeroU32,
+    /// The confirmed milestone that it goes on from although it signed later ones: its owner says that they are lost.
+    pub resume_from: Option<u32>,
 }
 
 /// What to keep on disk.

@@ -91,6 +91,7 @@ struct RawPow {
 struct RawCoordinator {
     enabled: bool,
     interval_s: Spanned<u32>,
+    resume_from: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -185,7 +186,7 @@ impl Default for RawPow {
 
 impl Default for RawCoordinator {
     fn default() -> Self {
-        Self { enabled: false, interval_s: unplaced(5) }
+        Self { enabled: false, interval_s: unplaced(5), resume_from: None }
     }
 }
 
@@ -257,6 +258,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
     let coordinator = Coordinator {
         enabled: raw.coordinator.enabled,
         interval_s: checker.at_least_one("coordinator.interval_s", &raw.coordinator.interval_s)?,
+        resume_from: raw.coordinator.resume_from,
     };
     if network.milestone_keys.is_empty() && !coordinator.enabled {
         return Err(Error {

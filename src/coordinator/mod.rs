@@ -38,8 +38,9 @@ pub enum Error {
     },
     /// The ledger is behind what this coordinator has signed.
     #[error(
-        "milestone {signed} was signed, but the ledger ends at {confirmed}: bring back the data folder; \
-         signing again would fork the network"
+        "milestone {signed} was signed, but the ledger ends at {confirmed}: signing again could fork the network. Wait for \
+         peers that have what is missing, or bring back the data folder; when no other node has it, set \
+         coordinator.resume_from = {confirmed}"
     )]
     LedgerBehind {
         /// Newest signed index.
@@ -64,6 +65,10 @@ pub struct Coordinator {
     node: NodeHandle,
     key: Key,
     state: State,
+    /// The milestone that its owner wants it to go on from, whatever was signed later.
+    resume_from: Option<u32>,
+    /// The ledger was behind at the last tick.
+    behind: bool,
 }
 
 impl Coordinator {
@@ -71,23 +76,31 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn open(folder: &Path, node: NodeHandle) -> Result<Self, Error> {
+    pub fn open(folder: &Path, node: NodeHandle, resume_from: Option<u32>) -> Result<Self, Error> {
         // Clients that keep the engine's queue full must not keep milestones out.
-        Ok(Self { node: node.patient(), key: Key::load(folder)?, state: State::load(folder)? })
+        let (node, key, state) = (node.patient(), Key::load(folder)?, State::load(folder)?);
+        Ok(Self { node, key, state, resume_from, behind: false })
     }
 
-    /// Issues a milestone every `interval` until it is dropped, or cannot go on without a risk of forking.
+    /// Issues a milestone every `interval` until it is dropped. A ledger that is behind what was signed is waited for: peers
+    /// may have what is missing.
     ///
     /// # Errors
-    /// [`Error::LedgerBehind`] and [`Error::File`] are final; all others are logged and tried again.
+    /// [`Error::File`] is final; all others are logged and tried again.
     pub async fn run(mut self, interval: Duration) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             match self.issue().await {
-                Ok(()) => {}
-                Err(error @ (Error::File { .. } | Error::LedgerBehind { .. })) => return Err(error),
+                Ok(()) => self.behind = false,
+                Err(error @ Error::File { .. }) => return Err(error),
+                Err(error @ Error::LedgerBehind { .. }) => {
+                    if !self.behind {
+                        tracing::error!("no milestone issued: {error}");
+                    }
+                    self.behind = true;
+                }
                 Err(error @ (Error::Unavailable(_) | Error::WhiteFlag(_) | Error::Refused(_))) => {
                     tracing::warn!(%error, "no milestone issued");
                 }
@@ -99,6 +112,11 @@ impl Coordinator {
     async fn resume(&mut self) -> Result<(), Error> {
         let status = self.node.status_now();
         let (signed, confirmed) = (self.state.index, status.confirmed.index.0);
+        if signed > confirmed && self.resume_from == Some(confirmed) {
+            tracing::warn!(signed, confirmed, "coordinator.resume_from: what was signed later is given up");
+            self.state.go_back(confirmed);
+            return Ok(());
+        }
         if signed > confirmed + 1 {
             return Err(Error::LedgerBehind { signed, confirmed });
         }

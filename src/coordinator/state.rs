@@ -65,6 +65,12 @@ impl State {
         self.write(index.0, hex::encode(block))
     }
 
+    /// Forgets what was signed after that; on disk when the next is.
+    pub(super) fn go_back(&mut self, index: u32) {
+        self.index = index;
+        self.block = String::new();
+    }
+
     fn write(&mut self, index: u32, block: String) -> Result<(), Error> {
         let wrong = |problem: String| Error::File { path: self.path.display().to_string(), problem };
         let json = Json { latest_milestone_index: index, latest_milestone_block: block };

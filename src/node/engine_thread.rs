@@ -90,6 +90,24 @@ impl EngineThread {
         Ok(this)
     }
 
+    /// A block that was read from a damaged part of the store; it is judged like any other.
+    pub(super) fn take_back(&mut self, bytes: Vec<u8>) -> anyhow::Result<()> {
+        if let Some(block) = recheck(&self.network, bytes) {
+            self.engine.submit(&self.reader, block, Origin::Local, 0)?;
+            self.perform(true)?;
+        }
+        Ok(())
+    }
+
+    /// What was taken back lasts.
+    pub(super) fn sync(&mut self) -> anyhow::Result<()> {
+        Ok(self.store.sync_journal()?)
+    }
+
+    pub(super) fn confirmed(&self) -> MilestoneIndex {
+        self.engine.confirmed().index
+    }
+
     /// Runs on a thread of its own until the queue is closed and empty.
     pub(super) fn spawn(
         mut self,
@@ -102,6 +120,7 @@ impl EngineThread {
         let runtime = tokio::runtime::Handle::current();
         let run = move || {
             let result = self.run(&runtime, &status, &mut queue, &counted);
+            let result = result.and_then(|()| Ok(self.store.close()?));
             // Nobody may wait for it any more.
             let _ = done.send(result);
         };

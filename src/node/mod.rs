@@ -5,11 +5,13 @@
 
 mod engine_thread;
 mod founding;
+mod opening;
 mod starting;
 mod supervised;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -36,14 +38,19 @@ use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
 use crate::rest;
-use crate::store::{Limits, Reader, Store};
+use crate::store::{self, Limits, Reader, Suspects};
 use crate::token::Tokens;
 use engine_thread::{EngineThread, Memory};
-use founding::Founding;
-use starting::Starting;
+use opening::{Opened, Opening};
 
 /// Blocking threads: reads of the store and checks of blocks.
 const BLOCKING_THREADS: usize = 32;
+
+/// Of memory, only what is used of it counts: sled's handles take 60 KB each, and are moved about on the stack.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Folder of the store in the node's folder.
+const STORE: &str = "store";
 
 /// TCP port of web servers, which a source may redirect to.
 const HTTPS: u16 = 443;
@@ -118,26 +125,30 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
         }
         confine::enter(&needs)?;
     }
-    abort_on_core_panic();
+    let suspects = Suspects::of(&data.join(STORE));
+    abort_on_core_panic(data.join(STORE), suspects.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(rest::workers())
         .max_blocking_threads(BLOCKING_THREADS)
+        .thread_stack_size(STACK_BYTES)
         .thread_name("node")
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(serve(config, data, supervised, memory, work));
+    let result = runtime.block_on(serve(config, data, supervised, memory, work, suspects));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
 
 /// A panic of a request is that request's; one of the start or of the engine ends the node at once: unwinding
-/// through a half-open database may hang.
-fn abort_on_core_panic() {
+/// through a half-open database may hang. The next start knows of it, and of what was being opened.
+fn abort_on_core_panic(store: PathBuf, suspects: Suspects) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
+        suspects.blame_opened();
         if matches!(std::thread::current().name(), Some("main" | "engine")) {
+            store::note_crash(&store);
             std::process::abort();
         }
     }));
@@ -159,6 +170,7 @@ async fn serve(
     supervised: bool,
     memory: Memory,
     work: Work,
+    suspects: Suspects,
 ) -> anyhow::Result<()> {
     let identity = data.join("identity");
     let own = Identity::load_or_create(&identity)?;
@@ -206,22 +218,20 @@ async fn serve(
         }
         false => Names::System,
     };
-    let mut store = Store::open(&data.join("store"), &params.network_name, limits)?;
-    if store.is_empty()? {
-        let starting = Starting::begin(&listener, probe.as_ref())?;
-        let founding = Founding {
-            config,
-            authority: &network.authority,
-            keeper: &keeper,
-            identity: &identity,
-            facts: &facts,
-            progress: &starting.progress,
-        };
-        founding.found(&mut store, names).await?;
-        starting.end().await;
-    }
-    let replay = u32::from(store.schedule()?.active.below_max_depth) + 5;
-    let recovered = store.recover(replay)?;
+    let opening = Opening {
+        folder: data.join(STORE),
+        limits,
+        suspects: suspects.clone(),
+        config,
+        authority: &network.authority,
+        keeper: &keeper,
+        identity: &identity,
+        facts: &facts,
+        names,
+        listener: &listener,
+        probe: probe.as_ref(),
+    };
+    let (store, recovered, starting) = opening.open().await?.into_parts();
     if recovered.schedule.active != *params {
         tracing::warn!("the keys network.* differ from what the network agreed on; that holds");
     }
@@ -232,13 +242,14 @@ async fn serve(
         anyhow::bail!(
             "the network in {} was founded with another key than the one in {}: bring that back, or move \
              both away to found a new network",
-            data.join("store").display(),
+            data.join(STORE).display(),
             identity.display()
         );
     }
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
-    let engine = EngineThread::new(network.authority.clone(), store, recovered, memory)?;
+    let mut engine = EngineThread::new(network.authority.clone(), store, recovered, memory)?;
+    Opened::take_back(starting, &opening, &mut engine).await?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);
     let (engine_done, turns) = engine.spawn(status, queue)?;
@@ -254,7 +265,8 @@ async fn serve(
         rest = %listener.local_addr()?,
         "node started"
     );
-    run_ports(config, &identity, (listener, probe), node, parts, findings, engine_done).await
+    let damaged = async move { suspects.wait().await };
+    run_ports(config, &identity, (listener, probe), node, parts, findings, (engine_done, damaged)).await
 }
 
 /// Where clients connect to and, on a board, PID 1. Bound before anything runs: an address that is taken ends the start
@@ -280,7 +292,10 @@ async fn run_ports(
     node: NodeHandle,
     parts: rest::Parts,
     findings: Findings,
-    mut engine_done: tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
+    (mut engine_done, damaged): (
+        tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
+        impl Future<Output = BTreeSet<String>>,
+    ),
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let learning = parts.miner.clone().map(|miner| tokio::spawn(learn(findings, miner, stopping.clone())));
@@ -294,7 +309,7 @@ async fn run_ports(
     let coordinator = match config.coordinator.enabled {
         true => {
             let interval = Duration::from_secs(u64::from(config.coordinator.interval_s.get()));
-            let coordinator = Coordinator::open(identity, node.clone())?;
+            let coordinator = Coordinator::open(identity, node.clone(), config.coordinator.resume_from)?;
             tokio::spawn(coordinator.run(interval))
         }
         false => tokio::spawn(std::future::pending()),
@@ -303,6 +318,7 @@ async fn run_ports(
     let abort = coordinator.abort_handle();
     let ended = tokio::select! {
         signal = signalled() => signal,
+        parts = damaged => anyhow::bail!("the store is damaged ({parts:?}): the next start mends it"),
         ended = &mut engine_done => return ended.context("the engine's thread panicked")?,
         ended = coordinator => match ended {
             Ok(Ok(())) => Ok(()),

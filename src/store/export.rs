@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
 
-use super::epoch::Handles;
+use super::handles::Handles;
 use super::keys::BlockKey;
 use super::reader::Reader;
 use super::{Error, StoredMilestone};

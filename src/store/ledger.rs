@@ -10,21 +10,24 @@
 //! | `state` | `marker` | newest milestone applied, u32 BE |
 //! | | `treasury` | milestone id, 32 bytes; amount u64 BE |
 //! | | `schedule` | protocol parameters, see [`Schedule`] |
+//! | | `digest` | how many outputs there are, u64 BE, and the XOR of their hashes, see [`Digest`] |
 //! | `base` | `base` | the snapshot that it began with, see [`Base`] |
 
 use std::fs::{self, File};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sled_ledger as sled;
 
 use super::Error;
+use super::suspects::Suspects;
 use crate::files;
 use crate::ledger::treasury::Treasury;
 use crate::ledger::{Booked, Delta};
+use crate::protocol::blake2b_256;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::pack::{Reader as Bytes, Writer};
@@ -35,6 +38,45 @@ const MARKER: &str = "marker";
 const TREASURY: &str = "treasury";
 const SCHEDULE: &str = "schedule";
 const BASE: &str = "base";
+const DIGEST: &str = "digest";
+
+/// What the outputs must add up to: this release of sled skips what it cannot read in the middle of its log, without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Digest {
+    count: u64,
+    /// XOR of BLAKE2b-256 of each: in any order, and back.
+    hash: [u8; 32],
+}
+
+impl Digest {
+    fn add(&mut self, output: &[u8]) {
+        self.count += 1;
+        self.toggle(output);
+    }
+
+    fn take(&mut self, output: &[u8]) {
+        self.count = self.count.saturating_sub(1);
+        self.toggle(output);
+    }
+
+    fn toggle(&mut self, output: &[u8]) {
+        for (mine, other) in self.hash.iter_mut().zip(blake2b_256(output)) {
+            *mine ^= other;
+        }
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        [self.count.to_be_bytes().as_slice(), &self.hash].concat()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (count, hash) = bytes.split_at_checked(8)?;
+        Some(Self { count: u64::from_be_bytes(count.try_into().ok()?), hash: hash.try_into().ok()? })
+    }
+}
+
+/// Outputs that are looked at after every start.
+const SMALL: u64 = 100_000;
 
 /// Milestones that are applied between two flushes; the epochs have them all.
 const FLUSH_EVERY: u32 = 6;
@@ -84,8 +126,11 @@ pub(super) struct Ledger {
     state: sled::Tree,
     base: sled::Tree,
     path: PathBuf,
+    suspects: Suspects,
     /// Odd while a milestone is applied.
     changes: Arc<AtomicU64>,
+    /// Of what an import put in.
+    imported: Arc<Mutex<Digest>>,
 }
 
 /// A change of the ledger, until it is dropped: meanwhile no [`Ledger::stable`] read ends.
@@ -104,8 +149,14 @@ const CHANGES_TAKE: Duration = Duration::from_millis(5);
 impl Ledger {
     /// Opens or creates the database. One whose import was not finished is begun anew, unless milestones were `committed`
     /// on top of it: then it is damaged.
-    pub(super) fn open(path: &Path, committed: bool) -> Result<Self, Error> {
-        let ledger = Self::open_as_is(path)?;
+    pub(super) fn open(path: &Path, committed: bool, suspects: &Suspects) -> Result<Self, Error> {
+        let open = || {
+            suspects.opening(Some(path));
+            let opened = Self::open_as_is(path, suspects);
+            suspects.opening(None);
+            opened.inspect_err(|error| suspects.judge(path, error))
+        };
+        let ledger = open()?;
         let untouched = ledger.unspent.is_empty() && ledger.state.is_empty() && ledger.base.is_empty();
         if ledger.marker()?.is_some() || untouched {
             return Ok(ledger);
@@ -119,10 +170,10 @@ impl Ledger {
         fs::rename(path, &trash).map_err(Error::io("renaming a half imported ledger", path))?;
         path.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", path))?;
         fs::remove_dir_all(&trash).map_err(Error::io("deleting a half imported ledger", &trash))?;
-        Self::open_as_is(path)
+        open()
     }
 
-    fn open_as_is(path: &Path) -> Result<Self, Error> {
+    fn open_as_is(path: &Path, suspects: &Suspects) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(Error::io("creating", path))?;
         remove_unfinished(path)?;
         let db = sled::Config::new()
@@ -140,7 +191,9 @@ impl Ledger {
             state: tree("state")?,
             base: tree("base")?,
             path: path.to_path_buf(),
+            suspects: suspects.clone(),
             changes: Arc::default(),
+            imported: Arc::default(),
             db,
         };
         files::sync_folder(path).map_err(Error::io("syncing", path))?;
@@ -149,18 +202,25 @@ impl Ledger {
     }
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(sled::Error) -> Error {
-        let path = self.path.clone();
-        move |error| failed(&path, doing, error)
+        move |error| {
+            let error = failed(&self.path, doing, error);
+            self.suspects.judge(&self.path, &error);
+            error
+        }
     }
 
     pub(super) fn damaged(&self, record: &'static str) -> Error {
-        Error::Damaged { path: self.path.clone(), record }
+        let error = Error::Damaged { path: self.path.clone(), record };
+        self.suspects.judge(&self.path, &error);
+        error
     }
 
     /// Ends an import: what was put in before is the ledger at this base.
     pub(super) fn found(&self, base: &Base) -> Result<(), Error> {
         self.set_treasury(base.treasury)?;
         self.put(SCHEDULE, base.schedule.to_bytes())?;
+        let digest = *self.imported.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put(DIGEST, digest.to_bytes())?;
         self.base.insert(BASE, pack_base(base)).map_err(self.failed("writing the ledger"))?;
         // What is durable with the marker is whole.
         self.flush()?;
@@ -175,12 +235,17 @@ impl Ledger {
         delta: &Delta,
         schedule: Option<&Schedule>,
     ) -> Result<(), Error> {
+        let doing = "writing the ledger";
+        let mut digest = self.digest()?;
         // In this order: an output may be in both.
         for output in &delta.created {
-            self.insert(output)?;
+            let bytes = output.to_bytes();
+            digest.iter_mut().for_each(|digest| digest.add(&bytes));
+            self.unspent.insert(output.id.pack(), bytes).map_err(self.failed(doing))?;
         }
         for spent in &delta.consumed {
-            self.remove(&spent.booked.id)?;
+            digest.iter_mut().for_each(|digest| digest.take(&spent.booked.to_bytes()));
+            self.unspent.remove(spent.booked.id.pack()).map_err(self.failed(doing))?;
         }
         // All at once: parameters must not come into force twice.
         let mut state = sled::Batch::default();
@@ -189,6 +254,9 @@ impl Ledger {
         }
         if let Some(treasury) = delta.treasury {
             state.insert(TREASURY, treasury_value(treasury));
+        }
+        if let Some(digest) = digest {
+            state.insert(DIGEST, digest.to_bytes());
         }
         state.insert(MARKER, index.0.to_be_bytes().to_vec());
         self.state.apply_batch(state).map_err(self.failed("writing the ledger"))
@@ -204,16 +272,45 @@ impl Ledger {
         self.db.size_on_disk().map_err(self.failed("measuring the ledger"))
     }
 
-    /// Gives whether it was not there before.
+    /// An output of an import. Gives whether it was not there before.
     pub(super) fn insert(&self, output: &Booked) -> Result<bool, Error> {
-        let before = self.unspent.insert(output.id.pack(), output.to_bytes());
+        let bytes = output.to_bytes();
+        self.imported.lock().unwrap_or_else(PoisonError::into_inner).add(&bytes);
+        let before = self.unspent.insert(output.id.pack(), bytes);
         before.map(|before| before.is_none()).map_err(self.failed("writing the ledger"))
     }
 
-    /// Gives whether it was there.
+    /// Of an import. Gives whether it was there.
     pub(super) fn remove(&self, id: &OutputId) -> Result<bool, Error> {
-        let before = self.unspent.remove(id.pack());
-        before.map(|before| before.is_some()).map_err(self.failed("writing the ledger"))
+        let before = self.unspent.remove(id.pack()).map_err(self.failed("writing the ledger"))?;
+        if let Some(bytes) = &before {
+            self.imported.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+        }
+        Ok(before.is_some())
+    }
+
+    fn digest(&self) -> Result<Option<Digest>, Error> {
+        self.get(DIGEST, "digest of the ledger", Digest::parse)
+    }
+
+    /// Looks at every output: all that were booked must be there, and no other. After an orderly stop, which lost nothing,
+    /// only a ledger of up to [`SMALL`] outputs is looked at. O(outputs); a million takes about a second.
+    pub(super) fn verify(&self, stopped_in_order: bool) -> Result<(), Error> {
+        let wanted = self.digest()?;
+        if stopped_in_order && wanted.is_some_and(|digest| digest.count > SMALL) {
+            return Ok(());
+        }
+        let mut found = Digest::default();
+        for entry in self.unspent.iter() {
+            let (_, bytes) = entry.map_err(self.failed("reading the ledger"))?;
+            found.add(&bytes);
+        }
+        match wanted {
+            // One of before there were digests.
+            None => self.put(DIGEST, found.to_bytes()),
+            Some(wanted) if wanted == found => Ok(()),
+            Some(_) => Err(self.damaged("set of outputs")),
+        }
     }
 
     fn put(&self, key: &str, value: Vec<u8>) -> Result<(), Error> {
@@ -323,8 +420,16 @@ fn treasury_value(treasury: Treasury) -> Vec<u8> {
 }
 
 fn failed(path: &Path, doing: &'static str, error: sled::Error) -> Error {
-    let source =
-        if let sled::Error::Io(source) = error { source } else { std::io::Error::other(error.to_string()) };
+    let source = match error {
+        sled::Error::Io(source) => source,
+        // Also what it calls a bug of its own: it did not expect such data.
+        error @ (sled::Error::Corruption { .. }
+        | sled::Error::ReportableBug(_)
+        | sled::Error::CollectionNotFound(_)) => {
+            std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())
+        }
+        error @ sled::Error::Unsupported(_) => std::io::Error::other(error.to_string()),
+    };
     Error::Io { doing, path: path.to_path_buf(), source }
 }
 

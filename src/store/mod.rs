@@ -7,6 +7,10 @@
 //! | `format` | version of this layout and the network the data belong to |
 //! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
 //! | `ledger/` | the unspent outputs, sled 0.34 (`ledger.rs`) |
+//! | `head` | the newest milestone once more, see [`head`] |
+//! | `stopped` | the last run ended in order |
+//! | `suspect`, `crashed` | what the last run found damaged, or that it ended by a fault |
+//! | `aside-…`, `damaged-…` | what was damaged, see [`mend`] |
 //! | `journal` | blocks acknowledged to local clients since the last commit |
 //! | `c…`, `n…` | a copy of an epoch, without what is pruned: being made, and about to take its place |
 //! | `x…` | an epoch that is being deleted; removed at start |
@@ -21,13 +25,19 @@
 
 mod epoch;
 mod export;
+mod handles;
+mod head;
 mod journal;
 pub mod keys;
 mod ledger;
+pub mod mend;
+mod metadata;
 mod open;
 mod prune;
 mod reader;
+mod seal;
 mod space;
+mod suspects;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,7 +47,9 @@ use crate::engine::effect::Confirmation;
 use crate::ledger::treasury::Treasury;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::params::Schedule;
-use epoch::{Epoch, Handles};
+use epoch::{Epoch, Manner};
+use handles::Handles;
+use head::Head;
 use journal::Journal;
 use keys::{BlockKey, Reference};
 use ledger::Ledger;
@@ -47,6 +59,7 @@ pub use export::ExportError;
 pub use open::{Recovered, StoredMilestone};
 pub use prune::{PruneError, Pruning};
 pub use reader::{Changes, OutputRecord, Reader};
+pub use suspects::{Suspects, note_crash};
 
 /// How much to keep, and in which portions.
 #[derive(Debug, Clone, Copy)]
@@ -95,12 +108,22 @@ pub enum Error {
     #[error(transparent)]
     Snapshot(#[from] crate::snapshot::Error),
     /// A record does not have the form it must have.
-    #[error("{path}: damaged {record}: move the folder away to start afresh")]
+    #[error("{path}: damaged {record}")]
     Damaged {
         /// Which file or folder.
         path: PathBuf,
         /// Which record.
         record: &'static str,
+    },
+    /// Ledger and epochs do not meet, or do not hold what new blocks may stand on.
+    #[error("{path}: the ledger is at milestone {ledger}, and {lacks}")]
+    Gap {
+        /// Folder of the store.
+        path: PathBuf,
+        /// Where the ledger is.
+        ledger: MilestoneIndex,
+        /// What is missing.
+        lacks: &'static str,
     },
     /// The folder belongs to another network or another version of this program.
     #[error("{path}: holds {found}, but the configuration asks for {wanted}; use another data folder")]
@@ -161,14 +184,17 @@ impl Confirmed {
 pub struct Store {
     folder: PathBuf,
     limits: Limits,
+    suspects: Suspects,
     epochs: Epochs,
     /// Writing handles of the newest epoch.
-    active: Handles,
+    active: Box<Handles>,
     active_number: u32,
     active_bytes: u64,
     /// Milestones committed to the newest epoch.
     active_milestones: u32,
     journal: Journal,
+    head: Head,
+    stopped_in_order: bool,
     /// What the journal held at the start.
     acknowledged: Vec<Vec<u8>>,
     ledger: Ledger,
@@ -259,6 +285,7 @@ impl Store {
         }
         self.confirmed.set(index);
         drop(change);
+        self.head.write(index)?;
         self.ledger.flush_at_times(index)?;
         self.journal.clear()?;
         self.uncommitted_bytes = 0;
@@ -289,7 +316,7 @@ impl Store {
         // What the ledger may have to catch up stands in the newest epoch then, which is never pruned.
         self.ledger.flush()?;
         let number = self.active_number + 1;
-        let epoch = Arc::new(Epoch::new(&self.folder, number, self.limits.cache_bytes));
+        let epoch = Arc::new(Epoch::new(&self.folder, number, self.manner()));
         let handles = epoch.create()?;
         let sealed = self.epochs.change(|epochs| {
             let sealed = epochs.last().cloned();
@@ -302,8 +329,13 @@ impl Store {
         self.active_milestones = 0;
         if let Some(sealed) = sealed {
             sealed.close();
+            seal_beside(vec![sealed])?;
         }
         Ok(())
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { cache_bytes: self.limits.cache_bytes, suspects: self.suspects.clone() }
     }
 
     /// Drops the oldest epochs as long as the others hold enough milestones; with less when there are too many of them
@@ -336,4 +368,20 @@ impl Store {
             None => Ok(self.ledger.base()?.map_or(MilestoneIndex(0), |base| base.target.index)),
         }
     }
+}
+
+/// Seals epochs from a thread of its own; until that is done, they are looked at themselves.
+fn seal_beside(epochs: Vec<Arc<Epoch>>) -> Result<(), Error> {
+    let Some(folder) = epochs.first().map(|epoch| epoch.path().to_path_buf()) else { return Ok(()) };
+    let run = move || {
+        for epoch in epochs {
+            match epoch.seal() {
+                // Whoever needs more of it opens it again.
+                Ok(()) => epoch.close(),
+                Err(error) => tracing::warn!(%error, "epoch not sealed"),
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("seal".into()).spawn(run);
+    spawned.map(drop).map_err(Error::io("sealing epoch", &folder))
 }

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::epoch::{Epoch, Handles};
+use super::epoch::{Epoch, Manner};
+use super::head::Head;
 use super::journal::Journal;
 use super::keys::BlockKey;
 use super::ledger::Ledger;
 use super::reader::Reader;
 use super::space::Space;
-use super::{Confirmed, Epochs, Error, Limits, Store, prune};
+use super::suspects::Suspects;
+use super::{Confirmed, Epochs, Error, Limits, Store, mend, prune, seal_beside};
 use crate::files;
 use crate::ledger::Booked;
 use crate::ledger::treasury::Treasury;
@@ -24,6 +26,9 @@ use crate::snapshot::{Base, load};
 
 /// Version of the layout described in [`super`] and [`super::keys`].
 const FORMAT: u32 = 2;
+
+/// Made by an orderly stop.
+const STOPPED: &str = "stopped";
 
 /// Unreferenced blocks that are taken back into memory at a start, in bytes.
 const MAX_REPLAY_BYTES: usize = 16 << 20;
@@ -90,33 +95,56 @@ impl Store {
     /// # Errors
     /// [`Error::Foreign`] when the folder belongs to another network; [`Error::Io`]; [`Error::Damaged`].
     pub fn open(folder: &Path, network: &str, limits: Limits) -> Result<Self, Error> {
+        Self::open_watched(folder, network, limits, &Suspects::of(folder))
+    }
+
+    /// The same; damage is told to `suspects`, then and later.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open_watched(
+        folder: &Path,
+        network: &str,
+        limits: Limits,
+        suspects: &Suspects,
+    ) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
         folder.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", folder))?;
-        check_format(folder, network)?;
+        let format = Format::check(folder, network)?;
         let space = Space::of(folder)?;
         let mut numbers = tidy(folder, &space)?;
         if numbers.is_empty() {
-            numbers.push(1);
+            numbers.push(mend::next_number(folder)?);
         }
+        let manner = Manner { cache_bytes: limits.cache_bytes, suspects: suspects.clone() };
         let epochs = numbers
             .iter()
-            .map(|number| Arc::new(Epoch::new(folder, *number, limits.cache_bytes)))
+            .map(|number| Arc::new(Epoch::new(folder, *number, manner.clone())))
             .collect::<Vec<_>>();
-        let newest = &epochs[epochs.len() - 1];
+        let (newest, closed) = epochs
+            .split_last()
+            .ok_or_else(|| Error::Damaged { path: folder.to_path_buf(), record: "list of epochs" })?;
+        let unsealed = closed.iter().filter(|epoch| !epoch.recall_seal()).cloned().collect::<Vec<_>>();
         let active = newest.create()?;
-        let active_number = numbers[numbers.len() - 1];
+        let active_number = newest.number();
+        check_chain(&epochs, suspects)?;
+        seal_beside(unsealed)?;
         let (journal, acknowledged) = Journal::open(folder)?;
         let committed = newest_marker(&epochs)?.is_some();
-        let ledger = Ledger::open(&folder.join("ledger"), committed)?;
+        let ledger = Ledger::open(&folder.join("ledger"), committed, suspects)?;
+        format.settle(folder, network, &ledger)?;
         Ok(Self {
             folder: folder.to_path_buf(),
             limits,
+            suspects: suspects.clone(),
             epochs: Epochs::new(epochs),
             active,
             active_number,
             active_bytes: 0,
             active_milestones: 0,
             journal,
+            head: Head::open(folder)?,
+            stopped_in_order: take_stopped_in_order(folder)?,
             acknowledged,
             treasury: ledger.treasury()?.unwrap_or(Treasury::EMPTY),
             ledger,
@@ -156,6 +184,11 @@ impl Store {
         let newest = reader.newest_marker()?;
         self.confirmed.set(newest.unwrap_or(base.target.index));
         self.catch_up(&reader)?;
+        self.check_living(&reader, &base)?;
+        self.ledger.verify(self.stopped_in_order)?;
+        if self.head.read() > self.confirmed.get() {
+            return Err(self.active.damaged("end"));
+        }
         let confirmed = match newest {
             Some(index) => {
                 let found = reader.milestone(index)?;
@@ -198,15 +231,15 @@ impl Store {
         let confirmed = self.confirmed.get();
         let mut applied = self.ledger.marker()?.unwrap_or(confirmed);
         if applied > confirmed {
-            return Err(self.active.damaged("epochs, which end before the ledger does"));
+            return Err(self.gap(applied, "the blocks end before"));
         }
         while applied < confirmed {
             applied = applied.next();
             let delta = reader.delta(applied)?;
-            let delta = delta.ok_or_else(|| self.active.damaged("diff that the ledger needs"))?;
-            let milestone = reader.milestone(applied)?;
-            let milestone =
-                milestone.ok_or_else(|| self.active.damaged("milestone that the ledger needs"))?;
+            let both = delta.zip(reader.milestone(applied)?);
+            let before = MilestoneIndex(applied.0 - 1);
+            let (delta, milestone) =
+                both.ok_or_else(|| self.gap(before, "what the next milestone did is not there"))?;
             let announced = milestone.milestone.essence.options.parameters();
             let mut schedule = self.schedule()?;
             let changed = schedule.confirm(applied, announced);
@@ -217,16 +250,54 @@ impl Store {
         }
         Ok(())
     }
+
+    /// Makes everything durable that waits, so that the next start need not look for what is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn close(self) -> Result<(), Error> {
+        self.ledger.flush()?;
+        let path = self.folder.join(STOPPED);
+        files::write_atomic(&path, b"", 0o644).map_err(Error::io("writing", &path))
+    }
+
+    /// New blocks may stand on those of the last milestones: they are there, or the ledger began after them.
+    fn check_living(&self, reader: &Reader, base: &Base) -> Result<(), Error> {
+        let confirmed = self.confirmed.get();
+        let Some(first) = reader.first_milestone()? else { return Ok(()) };
+        let kept = confirmed.0.saturating_sub(first.0) + 1;
+        if base.target.index.next() >= first || kept >= self.limits.live_milestones {
+            return Ok(());
+        }
+        Err(self.gap(confirmed, "the blocks that new ones may stand on are not there"))
+    }
+
+    fn gap(&self, ledger: MilestoneIndex, lacks: &'static str) -> Error {
+        Error::Gap { path: self.folder.clone(), ledger, lacks }
+    }
+}
+
+/// What closed epochs say of themselves must fit together: one that lost its end is noticed here.
+fn check_chain(epochs: &[Arc<Epoch>], suspects: &Suspects) -> Result<(), Error> {
+    let newest = epochs.last().map(|epoch| epoch.number());
+    for pair in epochs.windows(2) {
+        let [epoch, next] = pair else { continue };
+        // Those without a seal are looked at when they are opened.
+        let Some(last) = epoch.sealed().and_then(|seal| seal.marker) else { continue };
+        let is_newest = Some(next.number()) == newest;
+        let first = if is_newest || next.sealed().is_some() { next.first_milestone()? } else { None };
+        if first.is_some_and(|first| first != last.next()) {
+            let error = Error::Damaged { path: epoch.path().to_path_buf(), record: "end" };
+            suspects.judge(epoch.path(), &error);
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// The newest epoch may be empty still.
 fn newest_marker(epochs: &[Arc<Epoch>]) -> Result<Option<MilestoneIndex>, Error> {
-    for epoch in epochs.iter().rev() {
-        if let Some(marker) = epoch.read(Handles::marker)? {
-            return Ok(Some(marker));
-        }
-    }
-    Ok(None)
+    epochs.iter().rev().find_map(|epoch| epoch.marker().transpose()).transpose()
 }
 
 /// The newest blocks that no milestone references, in order of arrival, up to [`MAX_REPLAY_BYTES`].
@@ -273,6 +344,15 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
         numbers.retain(|other| *other != number);
         numbers.insert(0, number);
     }
+    // A gap: what is before it is of no use.
+    if let Some(at) = (1..numbers.len()).rev().find(|at| numbers[*at] != numbers[at - 1] + 1) {
+        let older = numbers.drain(..at).collect::<Vec<_>>();
+        tracing::error!(?older, "an epoch after these is missing: put aside");
+        mend::put_epochs_aside(folder, &older)?;
+    }
+    if space.is_low()? {
+        mend::give_back(folder)?;
+    }
     while numbers.len() > 2 && space.is_low()? {
         let oldest = numbers.remove(0);
         let trash = folder.join(format!("x{oldest:08}"));
@@ -286,27 +366,60 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
 }
 
 /// The number in `e00000001` or `x00000001`.
-fn numbered(name: &str, letter: char) -> Option<u32> {
+pub(super) fn numbered(name: &str, letter: char) -> Option<u32> {
     name.strip_prefix(letter).filter(|number| number.len() == 8)?.parse().ok()
 }
 
-/// Writes the format file of a new folder, compares that of an old one.
-fn check_format(folder: &Path, network: &str) -> Result<(), Error> {
-    let path = folder.join("format");
-    let wanted = format!("osmia store {FORMAT}, network {network:?}");
-    match fs::read_to_string(&path) {
-        Ok(found) if found.trim_end() == wanted => Ok(()),
-        Ok(found) if !found.is_empty() => {
-            Err(Error::Foreign { path, found: found.trim_end().to_owned(), wanted })
+/// Whether the last run ended in order; it is not known of this one yet.
+fn take_stopped_in_order(folder: &Path) -> Result<bool, Error> {
+    let path = folder.join(STOPPED);
+    match fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("deleting", &path)(error)),
+    }
+}
+
+/// What the format file says.
+#[derive(Debug, PartialEq, Eq)]
+enum Format {
+    Fits,
+    /// There is none, or half of one.
+    Missing,
+}
+
+impl Format {
+    fn line(network: &str) -> String {
+        format!("osmia store {FORMAT}, network {network:?}")
+    }
+
+    fn check(folder: &Path, network: &str) -> Result<Self, Error> {
+        let path = folder.join("format");
+        let wanted = Self::line(network);
+        match fs::read(&path) {
+            Ok(found) => match String::from_utf8(found) {
+                Ok(found) if found.trim_end() == wanted => Ok(Self::Fits),
+                Ok(found) if found.starts_with("osmia store ") => {
+                    Err(Error::Foreign { path, found: found.trim_end().to_owned(), wanted })
+                }
+                Ok(_) | Err(_) => Ok(Self::Missing),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::Missing),
+            Err(source) => Err(Error::Io { doing: "reading", path, source }),
         }
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Io { doing: "reading", path, source })
+    }
+
+    /// Writes a missing one, if the ledger is of this network, too.
+    fn settle(self, folder: &Path, network: &str, ledger: &Ledger) -> Result<(), Error> {
+        if self == Self::Fits {
+            return Ok(());
         }
-        // Only a new folder has none: an epoch is made after it.
-        Ok(_) | Err(_) if folder.join("e00000001").exists() => {
-            Err(Error::Foreign { path, found: "epochs without a format".to_owned(), wanted })
+        let path = folder.join("format");
+        let own = ledger.schedule()?.map(|schedule| schedule.active.network_name);
+        if let Some(own) = own.filter(|own| own != network) {
+            return Err(Error::Foreign { path, found: Self::line(&own), wanted: Self::line(network) });
         }
-        Ok(_) | Err(_) => files::write_atomic(&path, format!("{wanted}\n").as_bytes(), 0o644)
-            .map_err(Error::io("writing", &path)),
+        let line = format!("{}\n", Self::line(network));
+        files::write_atomic(&path, line.as_bytes(), 0o644).map_err(Error::io("writing", &path))
     }
 }

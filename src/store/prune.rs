@@ -11,15 +11,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::epoch::{Epoch, Handles, Record, Records};
+use super::epoch::{Epoch, Manner};
+use super::handles::{Handles, Record, Records};
 use super::keys::{BlockKey, Reference};
 use super::{Error, Reader, Store};
 use crate::files;
 use crate::protocol::block;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 
-/// Records that are read at once.
-const PORTION: usize = 256;
+/// Records between two looks at the room that is left.
+const LOOK_EVERY: u32 = 256;
 
 /// Why nothing is pruned.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub struct Pruning {
     before: Vec<Arc<Epoch>>,
     /// The one that it lies in, or that ends there.
     boundary: Option<Arc<Epoch>>,
-    cache_bytes: usize,
+    manner: Manner,
     /// Unreferenced blocks that arrived later may be referenced yet.
     living: MilestoneIndex,
     /// So may these, whenever they came.
@@ -85,15 +86,18 @@ impl Pruning {
     fn copy(&self, boundary: &Epoch) -> Result<bool, Error> {
         let path = copy_path(&self.folder, boundary.number());
         remove_folder(&path)?;
-        let copy = Epoch::at(path, boundary.number(), self.cache_bytes);
+        let copy = Epoch::at(path, boundary.number(), self.manner.clone());
         let handles = copy.create()?;
         self.copy_milestones(boundary, &handles)?;
         let blocks = self.copy_blocks(boundary, &handles)?;
-        let marker = boundary.read(Handles::marker)?;
+        let marker = boundary.marker()?;
         if let Some(marker) = marker {
             handles.commit(marker)?;
         }
         drop(handles);
+        // Reopened once: what was written stays in memory otherwise.
+        copy.close();
+        copy.seal()?;
         copy.close();
         Ok(blocks > 0 || marker.is_some_and(|last| last > self.target))
     }
@@ -159,7 +163,7 @@ impl Pruning {
         Ok(count)
     }
 
-    /// Every record of a tree from a key on, in portions: whoever else reads the epoch waits for one of them at most.
+    /// Every record of a tree from a key on.
     fn each(
         &self,
         epoch: &Epoch,
@@ -167,19 +171,17 @@ impl Pruning {
         first: &[u8],
         mut take: impl FnMut(&Record) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
+        let mut count = 0_u32;
+        epoch.each(kind, first, |record| {
             // A copy must not take the room that milestones need.
-            if files::spare_bytes(&self.folder).map_err(Error::io("measuring", &self.folder))? == 0 {
+            if count.is_multiple_of(LOOK_EVERY)
+                && files::spare_bytes(&self.folder).map_err(Error::io("measuring", &self.folder))? == 0
+            {
                 return Err(Error::io("copying an epoch in", &self.folder)(ErrorKind::StorageFull.into()));
             }
-            let portion =
-                epoch.read(|epoch| epoch.records(kind, first, after.as_deref(), PORTION).map(Some))?;
-            let portion = portion.unwrap_or_default();
-            portion.iter().try_for_each(&mut take)?;
-            let Some((key, _)) = portion.into_iter().next_back() else { return Ok(()) };
-            after = Some(key);
-        }
+            count += 1;
+            take(record)
+        })
     }
 }
 
@@ -216,13 +218,13 @@ impl Store {
         // A copy takes room: with none left, whole epochs have to do.
         if self.space.is_low()?
             && let Some(epoch) = boundary.take()
-            && epoch.read(Handles::marker)?.is_some_and(|last| last <= target)
+            && epoch.marker()?.is_some_and(|last| last <= target)
         {
             before.push(epoch);
         }
         let living = MilestoneIndex(target.0.saturating_sub(self.limits.live_milestones));
-        let (folder, reader, cache_bytes) = (self.folder.clone(), self.reader(), self.limits.cache_bytes);
-        Ok(Pruning { target, folder, reader, before, boundary, cache_bytes, living, unreferenced })
+        let (folder, reader, manner) = (self.folder.clone(), self.reader(), self.manner());
+        Ok(Pruning { target, folder, reader, before, boundary, manner, living, unreferenced })
     }
 
     /// Ends it; files are unlinked beside. Gives the milestone that is pruned last.
@@ -230,7 +232,7 @@ impl Store {
     /// # Errors
     /// [`PruneError`].
     pub fn finish_prune(&mut self, pruning: Pruning) -> Result<MilestoneIndex, PruneError> {
-        let Pruning { folder, before, boundary, cache_bytes, .. } = pruning;
+        let Pruning { folder, before, boundary, manner, .. } = pruning;
         let here =
             |epochs: &[Arc<Epoch>], wanted: &Arc<Epoch>| epochs.iter().any(|one| Arc::ptr_eq(one, wanted));
         if let Some(old) = &boundary {
@@ -251,7 +253,7 @@ impl Store {
             }
         }
         if let Some(old) = boundary {
-            let new = Arc::new(Epoch::new(&folder, old.number(), cache_bytes));
+            let new = Arc::new(Epoch::new(&folder, old.number(), manner));
             let announce = || {
                 self.epochs.change(|epochs| {
                     for epoch in epochs.iter_mut().filter(|one| Arc::ptr_eq(one, &old)) {

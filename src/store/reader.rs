@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::epoch::{Epoch, Handles};
+use super::epoch::Epoch;
+use super::handles::Handles;
 use super::keys::{BlockKey, Reference};
 use super::ledger::Ledger;
+use super::seal::Seal;
 use super::{Confirmed, Epochs, Error, StoredMilestone};
 use crate::fault::ViewError;
 use crate::ledger::treasury::Treasury;
@@ -59,8 +61,10 @@ impl Reader {
                 return Ok(Some(OutputRecord { booked, spent: None }));
             }
             let durable = self.confirmed.get();
-            let spent =
-                self.find(|epoch| Ok(epoch.spent(id)?.filter(|(_, milestone)| *milestone <= durable)))?;
+            let spent = self.find(
+                |seal| seal.ids.may_hold(&id.transaction.0),
+                |epoch| Ok(epoch.spent(id)?.filter(|(_, milestone)| *milestone <= durable)),
+            )?;
             Ok(spent.map(|(spent, milestone)| OutputRecord {
                 booked: spent.booked,
                 spent: Some((spent.transaction, milestone)),
@@ -93,10 +97,13 @@ impl Reader {
         if index > self.confirmed.get() {
             return Ok(None);
         }
-        self.find(|epoch| match epoch.milestone(index)? {
-            Some(_) => read(epoch).map(Some),
-            None => Ok(None),
-        })
+        self.find(
+            |seal| seal.holds_milestone(index),
+            |epoch| match epoch.milestone(index)? {
+                Some(_) => read(epoch).map(Some),
+                None => Ok(None),
+            },
+        )
     }
 
     /// Milestones that are not pruned and brought a receipt, ascending.
@@ -144,13 +151,17 @@ impl Reader {
         self.ledger.base()
     }
 
-    /// The first answer, newest epoch first. O(epochs) look-ups.
+    /// The first answer, newest epoch first, of those whose seal does not rule one out. O(epochs), most without a look at
+    /// the disk.
     fn find<T>(
         &self,
+        may_hold: impl Fn(&Seal) -> bool,
         mut read: impl FnMut(&Handles) -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Error> {
         for epoch in self.newest_first() {
-            if let Some(found) = epoch.read(&mut read)? {
+            if epoch.sealed().is_none_or(&may_hold)
+                && let Some(found) = epoch.read(&mut read)?
+            {
                 return Ok(Some(found));
             }
         }
@@ -190,7 +201,8 @@ impl Reader {
 
     /// What the treasury held before a milestone that changed it.
     pub(super) fn treasury_before(&self, index: MilestoneIndex) -> Result<Option<Treasury>, Error> {
-        Ok(self.find(|epoch| epoch.treasury(index))?.map(|(before, _)| before))
+        let found = self.find(|seal| seal.holds_milestone(index), |epoch| epoch.treasury(index))?;
+        Ok(found.map(|(before, _)| before))
     }
 
     /// Bytes of a block.
@@ -198,14 +210,17 @@ impl Reader {
     /// # Errors
     /// [`Error`] when the store cannot be read.
     pub fn block(&self, id: &BlockId) -> Result<Option<Vec<u8>>, Error> {
-        self.find(|epoch| match epoch.block_key(id)? {
-            Some(key) => epoch.block(key),
-            None => Ok(None),
-        })
+        self.find(
+            |seal| seal.ids.may_hold(&id.0),
+            |epoch| match epoch.block_key(id)? {
+                Some(key) => epoch.block(key),
+                None => Ok(None),
+            },
+        )
     }
 
     pub(super) fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
-        self.find(|epoch| epoch.block_key(id))
+        self.find(|seal| seal.ids.may_hold(&id.0), |epoch| epoch.block_key(id))
     }
 
     /// Which milestone references a block, `None` when none does or the block is not known.
@@ -221,7 +236,11 @@ impl Reader {
 
     pub(super) fn reference_of(&self, key: BlockKey) -> Result<Option<Reference>, Error> {
         let durable = self.confirmed.get();
-        self.find(|epoch| Ok(epoch.reference(key)?.filter(|reference| reference.milestone <= durable)))
+        // A block that came before milestone N is referenced by that or a later one.
+        self.find(
+            |seal| seal.milestones.is_some_and(|(_, last)| last >= key.interval),
+            |epoch| Ok(epoch.reference(key)?.filter(|reference| reference.milestone <= durable)),
+        )
     }
 
     /// A confirmed milestone.
@@ -232,13 +251,14 @@ impl Reader {
         if index > self.confirmed.get() {
             return Ok(None);
         }
-        self.find(|epoch| match epoch.milestone(index)? {
+        let read = |epoch: &Handles| match epoch.milestone(index)? {
             Some((block_id, payload)) => {
                 let parsed = StoredMilestone::parse(block_id, payload);
                 Ok(Some(parsed.ok_or_else(|| epoch.damaged("milestone"))?))
             }
             None => Ok(None),
-        })
+        };
+        self.find(|seal| seal.holds_milestone(index), read)
     }
 
     /// Index of a confirmed milestone.
@@ -247,12 +267,15 @@ impl Reader {
     /// [`Error`] when the store cannot be read.
     pub fn milestone_index(&self, id: &MilestoneId) -> Result<Option<MilestoneIndex>, Error> {
         let durable = self.confirmed.get();
-        self.find(|epoch| Ok(epoch.milestone_index(id)?.filter(|index| *index <= durable)))
+        self.find(
+            |seal| seal.ids.may_hold(&id.0),
+            |epoch| Ok(epoch.milestone_index(id)?.filter(|index| *index <= durable)),
+        )
     }
 
     /// The newest epoch may be empty still: the marker is looked for in all of them.
     pub(super) fn newest_marker(&self) -> Result<Option<MilestoneIndex>, Error> {
-        self.find(Handles::marker)
+        self.newest_first().iter().find_map(|epoch| epoch.marker().transpose()).transpose()
     }
 
     /// Keys of all blocks that arrived from `interval` on, in order; stops at the first epoch that has none.
@@ -270,7 +293,7 @@ impl Reader {
     }
 
     pub(super) fn block_at(&self, key: BlockKey) -> Result<Option<Vec<u8>>, Error> {
-        self.find(|epoch| epoch.block(key))
+        self.find(|seal| seal.holds_interval(key.interval), |epoch| epoch.block(key))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A coordinator whose files do not belong together refuses to start: it could fork its network.
+//! A coordinator whose files do not belong together issues nothing: it could fork its network.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,7 +42,11 @@ fn files_that_do_not_belong_together_are_refused() {
     std::fs::write(&state, good_state.replacen(&index.to_string(), &(index + 1).to_string(), 1)).unwrap();
     assert!(refused(folder.path()).contains("do not belong together"));
     std::fs::write(&state, good_state.replacen(&index.to_string(), &(index + 2).to_string(), 1)).unwrap();
-    assert!(refused(folder.path()).contains("signing again would fork the network"));
+    // Peers may have what is missing: such a node goes on, but issues nothing.
+    let node = Node::start(folder.path(), "");
+    node.wait_log("signing again could fork the network");
+    assert_eq!(node.confirmed(), u64::from(index));
+    node.stop();
     std::fs::write(&state, &good_state).unwrap();
 
     std::fs::write(&key, format!("0x{}\n", "11".repeat(32))).unwrap();

@@ -10,7 +10,7 @@ use osmia::protocol::id::MilestoneIndex;
 use osmia::protocol::tagged_data::TaggedData;
 use osmia::snapshot::Base;
 use osmia::store::Store;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::node::Node;
 use crate::snapshot::{Model, Outputs, loaded, open};
@@ -182,10 +182,15 @@ fn a_founder_goes_on_from_its_own_snapshot() {
     node.stop();
     let reached = reached(&data).unwrap();
     fs::remove_dir_all(data.join("store")).unwrap();
-    // What was signed since would be signed once more: refused, until the owner says that nobody has seen it.
-    let state = data.join("identity/coordinator.state");
-    fs::write(&state, json!({ "latestMilestoneIndex": 0, "latestMilestoneBlock": "" }).to_string()).unwrap();
+    // What was signed since would be signed once more: the node serves, but issues nothing.
     let node = Node::start(folder.path(), more);
+    node.wait_log("coordinator.resume_from = ");
+    assert_eq!(node.confirmed(), u64::from(reached));
+    node.stop();
+    // Until the owner says that nobody has it.
+    let more = format!("{more}[coordinator]\nenabled = true\ninterval_s = 1\nresume_from = {reached}\n");
+    let (config, text) = (folder.path().join("node.toml"), Node::config(&more));
+    let node = Node::start_with(&config, &text, &data);
     let info = node.json("/api/core/v2/info");
     assert!(info["status"]["pruningIndex"].as_u64() >= Some(u64::from(reached)), "{info}");
     node.wait_confirmed(u64::from(reached) + 3);

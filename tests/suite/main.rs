@@ -12,15 +12,18 @@ mod damage;
 mod differential;
 mod fetch;
 mod fuzz;
+mod heal;
 #[path = "../http.rs"]
 mod http;
 mod keeper;
 mod mining;
 mod node;
 mod pow;
+mod powercut;
 mod prune;
 mod readme;
 mod recorded;
+mod recorded_store;
 mod recording;
 mod rest;
 mod seeds;

@@ -28,11 +28,26 @@ impl Node {
     /// Founds a network in `folder`, or goes on with it; `more` is added to its configuration.
     pub(crate) fn start(folder: &Path, more: &str) -> Self {
         let config = folder.join("node.toml");
-        let text = format!(
-            "[coordinator]\nenabled = true\ninterval_s = 1\n[health]\nrequire_peers = false\n\
-             [rest]\nbind = \"127.0.0.1:0\"\n{more}"
-        );
+        let text = Self::config(&format!("{more}[coordinator]\nenabled = true\ninterval_s = 1\n"));
         Self::start_with(&config, &text, &folder.join("data"))
+    }
+
+    /// On a port that is free.
+    pub(crate) fn config(more: &str) -> String {
+        format!("[health]\nrequire_peers = false\n[rest]\nbind = \"127.0.0.1:0\"\n{more}")
+    }
+
+    /// Waits until the node says so in its log.
+    pub(crate) fn wait_log(&self, text: &str) {
+        let (started, mut before) = (Instant::now(), Vec::new());
+        loop {
+            let line = self.log.recv_timeout(LIMIT.saturating_sub(started.elapsed()));
+            let line = line.unwrap_or_else(|_| panic!("never said {text:?}: {before:#?}"));
+            if line.contains(text) {
+                return;
+            }
+            before.push(line);
+        }
     }
 
     /// What a node says that does not start.

@@ -1,0 +1,215 @@
+//! From a folder to a store that goes on: damage is put aside, and what it held is made again, as often as it takes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use super::engine_thread::EngineThread;
+use super::founding::Founding;
+use super::starting::Starting;
+use crate::config::Config;
+use crate::handle::Facts;
+use crate::keeper::Keeper;
+use crate::keeper::web::Names;
+use crate::ledger::authority::Authority;
+use crate::protocol::id::MilestoneIndex;
+use crate::store::{Error, Limits, Recovered, Store, Suspects, mend};
+
+/// Each one puts something aside; a store has some two dozen parts.
+const MOST_ATTEMPTS: u32 = 32;
+
+/// What is left of one epoch is read within this time, or is given up.
+const SALVAGE_WITHIN: Duration = Duration::from_secs(300);
+
+/// Milestones before the confirmed one whose blocks may be needed again.
+const SALVAGE_DEPTH: u32 = 40;
+
+/// See the module.
+pub(super) struct Opening<'a> {
+    pub(super) folder: PathBuf,
+    pub(super) limits: Limits,
+    pub(super) suspects: Suspects,
+    pub(super) config: &'a Config,
+    pub(super) authority: &'a Authority,
+    pub(super) keeper: &'a Keeper,
+    pub(super) identity: &'a Path,
+    pub(super) facts: &'a Facts,
+    pub(super) names: Names,
+    pub(super) listener: &'a Arc<TcpListener>,
+    pub(super) probe: Option<&'a Arc<TcpListener>>,
+}
+
+/// A store that can go on.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) recovered: Recovered,
+    /// Tells clients of the work, if there was, or is still, any.
+    starting: Option<Starting>,
+}
+
+impl Opening<'_> {
+    /// Opens the store; an empty one gets its first ledger.
+    ///
+    /// # Errors
+    /// What cannot be mended: the surroundings, or an empty store without a snapshot.
+    pub(super) async fn open(&self) -> anyhow::Result<Opened> {
+        let mut starting = None;
+        for _ in 0..MOST_ATTEMPTS {
+            if self.is_damaged()? {
+                self.tell(&mut starting, "mending the store")?;
+                self.inspect(&mut starting).await?;
+                for done in mend::put_aside(&self.folder, &self.suspects)? {
+                    tracing::warn!("the store heals itself: {done}");
+                    self.tell(&mut starting, &format!("mending the store: {done}"))?;
+                }
+            }
+            match self.attempt(&mut starting).await {
+                Ok((store, recovered)) => return Ok(Opened { store, recovered, starting }),
+                // It is known now what is to be put aside.
+                Err(error) if !self.suspects.all().is_empty() => tracing::warn!("{error:#}"),
+                Err(error) => match error.downcast_ref::<Gap>() {
+                    Some(Gap { fresh, .. }) => {
+                        tracing::warn!("{error:#}");
+                        for done in mend::bridge(&self.folder, *fresh)? {
+                            tracing::warn!("the store heals itself: {done}");
+                        }
+                    }
+                    None => return Err(error),
+                },
+            }
+        }
+        anyhow::bail!("{}: the store cannot be mended: move it away to start afresh", self.folder.display())
+    }
+
+    fn is_damaged(&self) -> anyhow::Result<bool> {
+        Ok(!self.suspects.all().is_empty() || mend::has_crashed(&self.folder))
+    }
+
+    fn tell(&self, starting: &mut Option<Starting>, doing: &str) -> anyhow::Result<()> {
+        if starting.is_none() {
+            *starting = Some(Starting::begin(self.listener, self.probe)?);
+        }
+        if let Some(starting) = starting {
+            starting.progress.say(doing.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn inspect(&self, starting: &mut Option<Starting>) -> anyhow::Result<()> {
+        if mend::has_crashed(&self.folder) {
+            // What was tried may be what crashed.
+            mend::give_up_salvage(&self.folder)?;
+        }
+        let progress = starting.as_ref().map(|starting| starting.progress.clone());
+        let (folder, limits, suspects) = (self.folder.clone(), self.limits, self.suspects.clone());
+        let inspect = move || {
+            let step = |doing: String| {
+                if let Some(progress) = &progress {
+                    progress.step();
+                    progress.say(doing);
+                }
+            };
+            mend::inspect_after_crash(&folder, limits, &suspects, &step)
+        };
+        match tokio::task::spawn_blocking(inspect).await {
+            Ok(inspected) => Ok(inspected?),
+            // Whatever was looked at is to blame.
+            Err(_) if !self.suspects.all().is_empty() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// sled may panic on data that it did not expect: on a thread whose panics are survived, and blamed on what it opened.
+    async fn attempt(&self, starting: &mut Option<Starting>) -> anyhow::Result<(Store, Recovered)> {
+        let (folder, limits, suspects) = (self.folder.clone(), self.limits, self.suspects.clone());
+        let network = self.config.network.params.network_name.clone();
+        let open = move || Store::open_watched(&folder, &network, limits, &suspects);
+        let mut store = tokio::task::spawn_blocking(open).await.context("opening the store panicked")??;
+        let fresh = store.is_empty()?;
+        if fresh {
+            self.tell(starting, "the node is starting")?;
+            if let Some(starting) = starting {
+                let founding = Founding {
+                    config: self.config,
+                    authority: self.authority,
+                    keeper: self.keeper,
+                    identity: self.identity,
+                    facts: self.facts,
+                    progress: &starting.progress,
+                };
+                founding.found(&mut store, self.names.clone()).await?;
+            }
+        }
+        let replay = u32::from(store.schedule()?.active.below_max_depth) + 5;
+        let recover = move || {
+            let recovered = store.recover(replay);
+            recovered.map(|recovered| (store, recovered))
+        };
+        let recovered = tokio::task::spawn_blocking(recover).await.context("reading the store panicked")?;
+        recovered.map_err(|error| match matches!(error, Error::Gap { .. }) {
+            true => Gap { fresh, error }.into(),
+            false => error.into(),
+        })
+    }
+}
+
+/// Ledger and epochs do not meet.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+struct Gap {
+    /// The ledger was made just now.
+    fresh: bool,
+    error: Error,
+}
+
+impl Opened {
+    /// Gives the engine what can still be read of damaged epochs; then clients are no more told to wait.
+    pub(super) async fn take_back(
+        starting: Option<Starting>,
+        opening: &Opening<'_>,
+        engine: &mut EngineThread,
+    ) -> anyhow::Result<()> {
+        let mut starting = starting;
+        let folder = &opening.folder;
+        while mend::has_waiting(folder)? {
+            opening.tell(&mut starting, "taking back the blocks of a damaged part of the store")?;
+            let from = MilestoneIndex(engine.confirmed().0.saturating_sub(SALVAGE_DEPTH));
+            let (read_from, limits) = (folder.clone(), opening.limits);
+            let read = tokio::task::spawn_blocking(move || mend::salvage(&read_from, limits, from));
+            let blocks = match tokio::time::timeout(SALVAGE_WITHIN, read).await {
+                Ok(Ok(blocks)) => blocks?.unwrap_or_default(),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "nothing of it can be read");
+                    Vec::new()
+                }
+                // The thread that reads may never end: only the end of the process ends it.
+                Err(_) => {
+                    mend::salvaged(folder)?;
+                    anyhow::bail!("reading a damaged part of the store took too long: given up, start again");
+                }
+            };
+            let count = blocks.len();
+            for bytes in blocks {
+                engine.take_back(bytes)?;
+                if let Some(starting) = &starting {
+                    starting.progress.step();
+                }
+            }
+            engine.sync()?;
+            mend::salvaged(folder)?;
+            let confirmed = engine.confirmed().0;
+            tracing::warn!(blocks = count, confirmed, "the store heals itself: blocks taken back");
+        }
+        if let Some(starting) = starting {
+            starting.end().await;
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_parts(self) -> (Store, Recovered, Option<Starting>) {
+        (self.store, self.recovered, self.starting)
+    }
+}

@@ -1,0 +1,135 @@
+//! Parts of the store that were found damaged: told to whoever runs it, and kept for the next start, which mends them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Error;
+use crate::files;
+
+const NAME: &str = "suspect";
+
+/// Written when the node crashed: any part may be the cause.
+const CRASHED: &str = "crashed";
+
+/// Input/output error: what a bad sector of a disk reads as.
+const EIO: i32 = 5;
+
+/// A folder in the store's, by its name. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Suspects {
+    /// `None`: nobody is told.
+    path: Option<PathBuf>,
+    found: watch::Sender<BTreeSet<String>>,
+    /// The part that is being opened, which is to blame for a panic.
+    opening: Arc<Mutex<Option<String>>>,
+}
+
+impl Suspects {
+    /// Those that earlier runs found in this store.
+    pub fn of(store: &Path) -> Self {
+        let path = store.join(NAME);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let found = text.lines().map(str::to_owned).collect();
+        Self { path: Some(path), found: watch::Sender::new(found), opening: Arc::default() }
+    }
+
+    /// For what is known to be damaged.
+    pub(super) fn unheard() -> Self {
+        Self { path: None, found: watch::Sender::new(BTreeSet::new()), opening: Arc::default() }
+    }
+
+    /// Adds one; the next start knows it, too, if the disk takes it.
+    pub(super) fn add(&self, part: &Path) {
+        let (Some(part), Some(path)) = (part.file_name(), &self.path) else { return };
+        let part = part.to_string_lossy().into_owned();
+        if self.found.send_if_modified(|found| found.insert(part.clone())) {
+            tracing::error!(part, "the store is damaged there");
+            let text = self.all().into_iter().collect::<Vec<_>>().join("\n");
+            if let Err(error) = files::write_atomic(path, text.as_bytes(), 0o644) {
+                tracing::warn!(%error, "the damage is not kept for the next start");
+            }
+        }
+    }
+
+    /// Adds the part that an error speaks of, when it speaks of damage.
+    pub(super) fn judge(&self, part: &Path, error: &Error) {
+        if error.is_damage() {
+            self.add(part);
+        }
+    }
+
+    pub(super) fn opening(&self, part: Option<&Path>) {
+        let name = part.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// What is opened panicked.
+    pub fn blame_opened(&self) {
+        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(part) = opening {
+            self.add(Path::new(&part));
+        }
+    }
+
+    /// All that are known.
+    pub fn all(&self) -> BTreeSet<String> {
+        self.found.borrow().clone()
+    }
+
+    /// They are mended.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub(super) fn clear(&self) -> Result<(), Error> {
+        self.found.send_replace(BTreeSet::new());
+        self.path.as_deref().map_or(Ok(()), remove)
+    }
+
+    /// Waits until something is found.
+    pub async fn wait(&self) -> BTreeSet<String> {
+        let mut found = self.found.subscribe();
+        // The sender is here.
+        found.wait_for(|found| !found.is_empty()).await.map(|found| found.clone()).unwrap_or_default()
+    }
+}
+
+/// Keeps that the process is about to die of a fault: the next start looks at every part.
+pub fn note_crash(store: &Path) {
+    // There is nobody to tell of a failure.
+    let _ = fs::write(store.join(CRASHED), "");
+}
+
+/// Whether the last run ended by a fault.
+pub(super) fn crashed(store: &Path) -> bool {
+    store.join(CRASHED).exists()
+}
+
+pub(super) fn forget_crash(store: &Path) -> Result<(), Error> {
+    remove(&store.join(CRASHED))
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+impl Error {
+    /// Whether the data are to blame, and not their surroundings (a full disk, missing rights).
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+                    || source.raw_os_error() == Some(EIO)
+            }
+            Self::Snapshot(_) | Self::Foreign { .. } | Self::Gap { .. } => false,
+        }
+    }
+}

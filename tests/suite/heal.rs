@@ -1,0 +1,253 @@
+//! Damage on disk: whatever single fault a file has, the node comes back by itself, serves, and never shows anything false.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use osmia::keeper::{Keeper, Sizes};
+use osmia::protocol::block;
+use osmia::protocol::id::MilestoneIndex;
+use osmia::store::Limits;
+use serde_json::Value;
+
+use crate::damage::Dice;
+use crate::http;
+use crate::recorded_store::build;
+use crate::recording::{Recording, configuration};
+use crate::store::copy;
+
+/// Longer than a node needs to come up while other tests run.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Ten epochs; nothing is pruned.
+const LIMITS: Limits = Limits { keep_milestones: 470, live_milestones: 20, cache_bytes: 1 << 20 };
+
+/// Faults in the test command; `OSMIA_FAULTS` asks for others.
+const FAULTS: u64 = 36;
+
+/// A node as it ends in order, with its snapshots up to milestone 400.
+fn healthy(folder: &Path) -> Recording {
+    let recording = Recording::of("tangle-a");
+    let store = build(&recording, &folder.join("data/store"), LIMITS, |_, _| {});
+    let keeper = Keeper::open(folder.join("data/snapshots"));
+    for target in [300, 400] {
+        keeper.lead_on(&store.reader(), MilestoneIndex(target), Sizes::HORNET).unwrap();
+    }
+    store.close().unwrap();
+    // What a first start makes.
+    fs::write(folder.join("node.toml"), configuration(&recording, false)).unwrap();
+    Patient::start(folder).stop();
+    recording
+}
+
+/// Files below a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// One fault in one file of the store or of the snapshots. Says what.
+fn harm(data: &Path, dice: &mut Dice) -> String {
+    let mut all = files(&data.join("store"));
+    all.extend(files(&data.join("snapshots")));
+    // The small and the empty ones, of which there are many, no more often than those with the data.
+    let large = all.iter().filter(|path| fs::metadata(path).unwrap().len() > 0).cloned().collect::<Vec<_>>();
+    let path = if dice.below(4) > 0 { &large[dice.below(large.len())] } else { &all[dice.below(all.len())] };
+    let mut bytes = fs::read(path).unwrap();
+    let at = dice.below(bytes.len());
+    let what = match dice.below(8) {
+        0 | 1 if !bytes.is_empty() => {
+            bytes[at] ^= 1 << dice.below(8);
+            format!("bit flipped at {at}")
+        }
+        2 if !bytes.is_empty() => {
+            let end = bytes.len().min(at + 4_096);
+            bytes[at..end].fill(0);
+            format!("a page of zeros at {at}")
+        }
+        3 if !bytes.is_empty() => {
+            let end = bytes.len().min(at + 512);
+            bytes[at..end].iter_mut().for_each(|byte| *byte = dice.byte());
+            format!("a sector of noise at {at}")
+        }
+        4 => {
+            bytes.truncate(at);
+            format!("cut to {at}")
+        }
+        5 => {
+            bytes.clear();
+            "emptied".to_owned()
+        }
+        6 => {
+            fs::remove_file(path).unwrap();
+            return format!("{}: deleted", path.display());
+        }
+        _ => {
+            let left = path.with_extension("tmp");
+            fs::write(&left, &bytes[..at]).unwrap();
+            return format!("{}: half of a temporary file left", left.display());
+        }
+    };
+    fs::write(path, bytes).unwrap();
+    format!("{}: {what}", path.display())
+}
+
+/// A node that may end because it found damage; whoever runs it starts it again.
+struct Patient {
+    child: Child,
+    api: SocketAddr,
+    log: mpsc::Receiver<String>,
+    /// Until it came up.
+    said: Vec<String>,
+}
+
+impl Patient {
+    fn start(folder: &Path) -> Self {
+        let mut said = Vec::new();
+        for _ in 0..8 {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_osmia"))
+                .args(["node", "--config"])
+                .arg(folder.join("node.toml"))
+                .arg("--data")
+                .arg(folder.join("data"))
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            let (sender, log) = mpsc::channel();
+            std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+            while let Ok(line) = log.recv_timeout(LIMIT) {
+                let api = line.split_once("rest=").and_then(|(_, api)| api.trim().parse().ok());
+                said.push(line);
+                if let Some(api) = api {
+                    return Self { child, api, log, said };
+                }
+            }
+            let ended = child.try_wait().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(ended.is_some(), "neither up nor down: {said:#?}");
+        }
+        panic!("never up: {said:#?}");
+    }
+
+    fn get(&self, path: &str) -> Option<http::Answer> {
+        http::request(self.api, "GET", path, &["Accept: application/vnd.iota.serializer-v1"], &[])
+    }
+
+    /// Every block is itself or is not there; `false` when the node ended on the way.
+    fn shows_nothing_false(&self, blocks: &[Vec<u8>]) -> bool {
+        blocks.iter().all(|bytes| {
+            let Some(answer) = self.get(&format!("/api/core/v2/blocks/{}", block::id_of(bytes))) else {
+                return false;
+            };
+            assert!(answer.status != 200 || &answer.body == bytes, "another block");
+            // What it ends for is told to this client as a fault of the node's.
+            matches!(answer.status, 200 | 404)
+        })
+    }
+
+    fn confirmed(&self) -> u64 {
+        let info = http::request(self.api, "GET", "/api/core/v2/info", &[], &[]).unwrap();
+        let info: Value = serde_json::from_slice(&info.body).unwrap();
+        info["status"]["confirmedMilestone"]["index"].as_u64().unwrap()
+    }
+
+    fn stop(mut self) -> Vec<String> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        self.child.wait().unwrap();
+        self.said.extend(self.log.iter());
+        self.said
+    }
+}
+
+/// Looks at everything in a store of a stopped node.
+fn verify(data: &Path) -> Result<Value, String> {
+    let verify = Command::new(env!("CARGO_BIN_EXE_osmia"))
+        .args(["tools", "db-verify", "--json", "--network", "private_tangle1", "--data"])
+        .arg(data)
+        .output()
+        .map_err(|error| error.to_string())?;
+    let report = String::from_utf8_lossy(&verify.stdout).into_owned();
+    serde_json::from_str(&report).map_err(|_| String::from_utf8_lossy(&verify.stderr).into_owned())
+}
+
+/// Harms a copy and lets the node mend it. Says the fault and what came of it.
+fn one_fault(healthy: &Path, recording: &Recording, blocks: &[Vec<u8>], seed: u64) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    copy(healthy, folder.path());
+    let fault = harm(&folder.path().join("data"), &mut Dice(seed));
+    let (mut said, mut report) = (Vec::new(), None);
+    for _ in 0..8 {
+        let node = Patient::start(folder.path());
+        let good = node.shows_nothing_false(blocks);
+        let confirmed = if good { node.confirmed() } else { 0 };
+        said.extend(node.stop());
+        if !good {
+            continue;
+        }
+        // It reads everything, and what it finds the next start mends.
+        match verify(&folder.path().join("data")) {
+            Ok(found) => {
+                assert_eq!(found["ledgerIndex"], confirmed, "fault {seed}, {fault}: {said:#?}");
+                report = Some(found);
+                break;
+            }
+            Err(problem) => said.push(problem),
+        }
+    }
+    let shown = || format!("fault {seed}, {fault}: {said:#?}");
+    let report = report.unwrap_or_else(|| panic!("never mended: {}", shown()));
+    let confirmed = report["ledgerIndex"].as_u64().unwrap();
+    if confirmed == 466 {
+        assert_eq!(report["ledgerHash"], recording.ledger_hash("database at 466"), "{}", shown());
+    }
+    // The snapshot at least was whole, or the epochs were.
+    assert!(confirmed >= 400, "{}", shown());
+    let mended = said.iter().any(|line| line.contains("heals itself"));
+    let outcome = match (mended, confirmed) {
+        (false, 466) => "unharmed".to_owned(),
+        (true, 466) => "mended, nothing lost".to_owned(),
+        (_, confirmed) => format!("mended: {mended}, ends at {confirmed}"),
+    };
+    (fault, outcome)
+}
+
+#[test]
+fn a_node_comes_back_from_any_single_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = healthy(folder.path());
+    let blocks = recording.blocks();
+    let faults = std::env::var("OSMIA_FAULTS").ok().map_or(FAULTS, |count| count.parse().unwrap());
+    let first = std::env::var("OSMIA_FIRST_FAULT").ok().map_or(0, |seed| seed.parse().unwrap());
+    let next = AtomicU64::new(first);
+    let outcomes = std::sync::Mutex::new(BTreeMap::<String, u32>::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + faults {
+                        return;
+                    }
+                    let (fault, outcome) = one_fault(folder.path(), &recording, &blocks, seed);
+                    eprintln!("{seed}: {fault}: {outcome}");
+                    *outcomes.lock().unwrap().entry(outcome).or_default() += 1;
+                }
+            });
+        }
+    });
+    eprintln!("{:#?}", outcomes.into_inner().unwrap());
+}
