@@ -5,8 +5,10 @@
 //! snapshot without a log must not be opened as it is (see [`guard`]); flushing is ours alone.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Error;
 use super::handles::{Db, Handles, Record, Records};
@@ -87,13 +89,12 @@ impl Epoch {
     fn open_checked(&self) -> Result<Box<Handles>, Error> {
         let io = |source| Error::Io { doing: "opening epoch", path: self.path.clone(), source };
         guard(&self.path)?;
-        let db: Db = sled::Config::new()
+        let config = sled::Config::new()
             .path(&self.path)
             .cache_capacity_bytes(self.manner.cache_bytes)
             // Never by itself (in ten years), and not at each dropped handle either: the commit alone flushes.
-            .flush_every_ms(Some(315_360_000_000))
-            .open()
-            .map_err(io)?;
+            .flush_every_ms(Some(315_360_000_000));
+        let db: Db = unlocked(|| config.open()).map_err(io)?;
         let handles =
             Handles::new(db, self.path.clone(), self.manner.suspects.clone()).map(Box::new).map_err(io)?;
         handles.fill_empty_trees()?;
@@ -252,7 +253,7 @@ impl Epoch {
         let trash = trash.ok_or_else(|| Error::Io {
             doing: "deleting what was pruned before of epoch",
             path: self.path.clone(),
-            source: std::io::ErrorKind::AlreadyExists.into(),
+            source: ErrorKind::AlreadyExists.into(),
         })?;
         fs::rename(&self.path, &trash).map_err(Error::io("renaming epoch", &self.path))?;
         Ok(trash)
@@ -267,6 +268,21 @@ impl Epoch {
             }
         });
         spawned.map(drop).map_err(Error::io("pruning epoch", &path))
+    }
+}
+
+/// Threads of sled's own may hold the lock of a database a little longer than its last handle.
+const LOCKED_FOR: Duration = Duration::from_secs(10);
+
+fn unlocked<T>(mut open: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    let started = Instant::now();
+    loop {
+        match open() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && started.elapsed() < LOCKED_FOR => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
     }
 }
 

@@ -433,11 +433,13 @@ fn failed(path: &Path, doing: &'static str, error: sled::Error) -> Error {
     Error::Io { doing, path: path.to_path_buf(), source }
 }
 
-/// A crash while this release of sled writes its summary of the log leaves a file that it cannot open any more.
+/// A crash while this release of sled writes its summary of the log leaves a file that it cannot open any more; so may one
+/// after it wrote its settings, which it never makes durable. They are the same at each start, and it writes missing ones anew.
 fn remove_unfinished(path: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(path).map_err(Error::io("listing", path))? {
         let entry = entry.map_err(Error::io("listing", path))?;
-        if entry.file_name().to_string_lossy().ends_with(".generating") {
+        let name = entry.file_name();
+        if name == "conf" || name.to_string_lossy().ends_with(".generating") {
             fs::remove_file(entry.path()).map_err(Error::io("deleting", path))?;
         }
     }

@@ -224,11 +224,11 @@ unsafe fn bytes<'a>(buffer: *const c_void, length: c_long) -> &'a [u8] {
 /// # Safety
 /// See [`open64`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: usize) -> isize {
+pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: usize) -> c_long {
     // SAFETY: as the caller says.
     let act = || unsafe { libc::syscall(libc::SYS_write, fd, buffer, count) };
     if !watched(fd) {
-        return act() as isize;
+        return act();
     }
     let _turn = turn();
     let done = act();
@@ -238,17 +238,17 @@ pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: usize) -
         // SAFETY: so much of it was written.
         Note::new(b'w').number(fd.into()).number(end - done).bytes(unsafe { bytes(buffer, done) }).write();
     }
-    done as isize
+    done
 }
 
 /// # Safety
 /// See [`open64`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pwrite64(fd: c_int, buffer: *const c_void, count: usize, at: i64) -> isize {
+pub unsafe extern "C" fn pwrite64(fd: c_int, buffer: *const c_void, count: usize, at: i64) -> c_long {
     // SAFETY: as the caller says.
     let act = || unsafe { libc::syscall(libc::SYS_pwrite64, fd, buffer, count, at) };
     if !watched(fd) {
-        return act() as isize;
+        return act();
     }
     let _turn = turn();
     let done = act();
@@ -256,7 +256,7 @@ pub unsafe extern "C" fn pwrite64(fd: c_int, buffer: *const c_void, count: usize
         // SAFETY: so much of it was written.
         Note::new(b'w').number(fd.into()).number(at).bytes(unsafe { bytes(buffer, done) }).write();
     }
-    done as isize
+    done
 }
 
 /// # Safety

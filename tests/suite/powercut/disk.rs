@@ -2,7 +2,7 @@
 //!
 //! The rules are those of ext4 with a journal. Names (made, moved, deleted) become durable in the order in which they came
 //! about; making a file or folder durable takes along all that came before its last change. Content is durable once its file
-//! was synced; before, each sector of each write is or is not, whatever else is. That is more than a real disk does.
+//! was synced; before, each sector is as it was at some moment since, whatever the others are. That is more than a real disk does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -114,6 +114,42 @@ struct File {
     waiting: Vec<Change>,
     /// How many names had changed at its last change: so many become durable with it.
     touched: usize,
+}
+
+impl File {
+    fn newest(&self) -> Vec<u8> {
+        let mut content = self.durable.clone();
+        self.waiting.iter().for_each(|change| change.apply(&mut content));
+        content
+    }
+
+    /// Each sector as it was at some moment since the last sync, each length as well.
+    fn torn(&self, dice: &mut Dice) -> Vec<u8> {
+        let mut content = self.durable.clone();
+        let mut moments = BTreeMap::new();
+        for (moment, change) in self.waiting.iter().enumerate() {
+            match change {
+                Change::Resize(length) => {
+                    if dice.below(2) == 0 {
+                        content.resize(*length, 0);
+                    }
+                }
+                Change::Write { at, bytes } => {
+                    let (mut at, mut rest) = (*at, bytes.as_slice());
+                    while !rest.is_empty() {
+                        let (part, more) = rest.split_at(rest.len().min(SECTOR - at % SECTOR));
+                        let last =
+                            moments.entry(at / SECTOR).or_insert_with(|| dice.below(self.waiting.len() + 1));
+                        if moment < *last {
+                            put(&mut content, at, part);
+                        }
+                        (at, rest) = (at + part.len(), more);
+                    }
+                }
+            }
+        }
+        content
+    }
 }
 
 /// What is open.
@@ -247,25 +283,11 @@ impl Disk {
                 continue;
             };
             let file = &self.files[number];
-            let mut content = file.durable.clone();
-            for change in &file.waiting {
-                match (manner, change) {
-                    (0, _) => {}
-                    (1, change) => change.apply(&mut content),
-                    (_, Change::Write { at, bytes }) => {
-                        for (part, sector) in bytes.chunks(SECTOR).enumerate() {
-                            if dice.below(2) == 0 {
-                                put(&mut content, at + part * SECTOR, sector);
-                            }
-                        }
-                    }
-                    (_, change @ Change::Resize(_)) => {
-                        if dice.below(2) == 0 {
-                            change.apply(&mut content);
-                        }
-                    }
-                }
-            }
+            let content = match manner {
+                0 => file.durable.clone(),
+                1 => file.newest(),
+                _ => file.torn(dice),
+            };
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }

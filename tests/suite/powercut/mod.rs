@@ -255,6 +255,11 @@ fn cuts(events: &[Event], count: usize, seed: u64, deaf: &(dyn Fn(&str) -> bool 
                 let (problems, number, hashes) = (&problems, &number, &hashes);
                 scope.spawn(move || {
                     let number = number.fetch_add(1, Ordering::Relaxed);
+                    if std::env::var_os("OSMIA_KEEP").is_some() {
+                        let kept = std::env::temp_dir().join(format!("cut-{number}"));
+                        let _ =
+                            std::process::Command::new("cp").arg("-r").arg(folder.path()).arg(kept).status();
+                    }
                     let checked = std::panic::catch_unwind(|| check(folder.path(), &said, hashes));
                     let checked = checked.unwrap_or_else(|_| Err("a panic".to_owned()));
                     if let Err(problem) = checked {
@@ -291,12 +296,16 @@ fn each(events: &[Event], deaf: &dyn Fn(&str) -> bool, mut look: impl FnMut(usiz
     let mut voice = None;
     for (at, event) in events.iter().enumerate() {
         let mut lines = Vec::new();
-        match event {
-            Event::Open { fd, path, .. } if path == SAID => voice = Some(*fd),
-            Event::Write { fd, bytes, .. } if Some(*fd) == voice => {
-                lines.extend(String::from_utf8_lossy(bytes).lines().map(str::to_owned));
-            }
-            event => disk.step(event, deaf),
+        if let Event::Open { fd, path, .. } = event
+            && path == SAID
+        {
+            voice = Some(*fd);
+        } else if let Event::Write { fd, bytes, .. } = event
+            && Some(*fd) == voice
+        {
+            lines.extend(String::from_utf8_lossy(bytes).lines().map(str::to_owned));
+        } else {
+            disk.step(event, deaf);
         }
         look(at, &disk, &lines);
     }
