@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::confine::{self, Needs};
 use crate::mining::{bench, calibration};
 use crate::pow::tuning::Override;
-use crate::tools::{self, Tools};
+use crate::tools::{self, Db, Tools};
 use crate::{hardware, node, rescue, timekeeper};
 
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ enum Command {
     },
     /// Look at files and networks without a running node
     Tools(Tools),
+    /// Look at what a stopped node stored, take it out, put it in
+    Db(Db),
     /// Proof of work on this machine
     Pow {
         #[command(subcommand)]
@@ -168,6 +170,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
         }
         Command::Pow { command: PowCommand::Bench { ms, sustain, json } } => pow_bench(ms, sustain, json),
         Command::Tools(tools) => tools::run(tools, &mut std::io::stdout().lock()),
+        Command::Db(db) => tools::run_db(db, &mut std::io::stdout().lock()),
         Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }

@@ -49,3 +49,18 @@ pub fn spare_bytes(folder: &Path) -> io::Result<u64> {
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
+
+/// Bytes of a file, or of all files below a folder; 0 when there is none.
+///
+/// # Errors
+/// Those of the file system.
+pub fn bytes_below(path: &Path) -> io::Result<u64> {
+    let about = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        about => about?,
+    };
+    if !about.is_dir() {
+        return Ok(about.len());
+    }
+    fs::read_dir(path)?.map(|entry| bytes_below(&entry?.path())).sum()
+}

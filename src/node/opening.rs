@@ -114,20 +114,30 @@ impl Opening<'_> {
             };
             mend::inspect_after_crash(&folder, limits, &suspects, &step)
         };
-        match tokio::task::spawn_blocking(inspect).await {
+        match self.aside(inspect).await {
             Ok(inspected) => Ok(inspected?),
-            // Whatever was looked at is to blame.
+            // Whatever was looked at is to blame; the rest is looked at by the next attempt.
             Err(_) if !self.suspects.all().is_empty() => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
-    /// sled may panic on data that it did not expect: on a thread whose panics are survived, and blamed on what it opened.
+    /// On a thread of its own. A panic there is survived, and so is that sled then waits for ever for what it had begun: the
+    /// part is known by then.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+        // Before the work: no panic is missed.
+        let mut panics = self.suspects.panics();
+        tokio::select! {
+            done = tokio::task::spawn_blocking(work) => done.context("opening the store panicked"),
+            _ = panics.changed() => anyhow::bail!("opening the store panicked"),
+        }
+    }
+
     async fn attempt(&self, starting: &mut Option<Starting>) -> anyhow::Result<(Store, Recovered)> {
         let (folder, limits, suspects) = (self.folder.clone(), self.limits, self.suspects.clone());
         let network = self.config.network.params.network_name.clone();
         let open = move || Store::open_watched(&folder, &network, limits, &suspects);
-        let mut store = tokio::task::spawn_blocking(open).await.context("opening the store panicked")??;
+        let mut store = self.aside(open).await??;
         let fresh = store.is_empty()?;
         if fresh {
             self.tell(starting, "the node is starting")?;
@@ -148,7 +158,7 @@ impl Opening<'_> {
             let recovered = store.recover(replay);
             recovered.map(|recovered| (store, recovered))
         };
-        let recovered = tokio::task::spawn_blocking(recover).await.context("reading the store panicked")?;
+        let recovered = self.aside(recover).await?;
         recovered.map_err(|error| match matches!(error, Error::Gap { .. }) {
             true => Gap { fresh, error }.into(),
             false => error.into(),

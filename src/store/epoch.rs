@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::handles::{Db, Handles, Record, Records};
+use super::handles::{Db, Handles, Held, Record, Records};
 use super::metadata::guard;
 use super::seal::{Filter, Seal};
 use super::suspects::Suspects;
@@ -45,8 +45,7 @@ pub(super) struct Epoch {
 enum Reading {
     /// Opened at the next read.
     Closed,
-    // sled keeps 59 KB in a database handle itself.
-    Open(Box<Handles>),
+    Open(Held),
     /// Replaced by a copy of what stays.
     Moved(Arc<Epoch>),
     /// Pruned. Whoever still holds the epoch finds nothing in it; opening would make the folder anew.
@@ -72,13 +71,13 @@ impl Epoch {
     }
 
     /// Opens the folder for writing and keeps a handle for reading.
-    pub(super) fn create(&self) -> Result<Box<Handles>, Error> {
+    pub(super) fn create(&self) -> Result<Held, Error> {
         let handles = self.open()?;
         *lock(&self.reading) = Reading::Open(handles.clone());
         Ok(handles)
     }
 
-    fn open(&self) -> Result<Box<Handles>, Error> {
+    fn open(&self) -> Result<Held, Error> {
         let suspects = &self.manner.suspects;
         suspects.opening(Some(&self.path));
         let opened = self.open_checked();
@@ -86,7 +85,7 @@ impl Epoch {
         opened.inspect_err(|error| suspects.judge(&self.path, error))
     }
 
-    fn open_checked(&self) -> Result<Box<Handles>, Error> {
+    fn open_checked(&self) -> Result<Held, Error> {
         let io = |source| Error::Io { doing: "opening epoch", path: self.path.clone(), source };
         guard(&self.path)?;
         let config = sled::Config::new()
@@ -96,7 +95,7 @@ impl Epoch {
             .flush_every_ms(Some(315_360_000_000));
         let db: Db = unlocked(|| config.open()).map_err(io)?;
         let handles =
-            Handles::new(db, self.path.clone(), self.manner.suspects.clone()).map(Box::new).map_err(io)?;
+            Handles::new(db, self.path.clone(), self.manner.suspects.clone()).map(Held::new).map_err(io)?;
         handles.fill_empty_trees()?;
         sync_folders(&self.path)?;
         // A damaged log of sled's ends early, without an error.

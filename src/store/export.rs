@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
 
-use super::handles::Handles;
 use super::keys::BlockKey;
 use super::reader::Reader;
 use super::{Error, StoredMilestone};
@@ -293,7 +292,7 @@ impl Reader {
         for epoch in self.epochs_newest_first() {
             // A reference stands in the epoch of its milestone.
             let begins_later = epoch.first_milestone()?.is_some_and(|begin| begin > last);
-            let ends_before = epoch.read(Handles::marker)?.is_some_and(|end| end < first);
+            let ends_before = epoch.marker()?.is_some_and(|end| end < first);
             if begins_later || ends_before {
                 continue;
             }

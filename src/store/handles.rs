@@ -1,6 +1,6 @@
 //! An open epoch: its trees, and every record in them.
 
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
 use std::path::PathBuf;
 
 use super::Error;
@@ -70,6 +70,33 @@ pub(super) const ALL_RECORDS: [Records; 9] = [
 
 /// Key and value.
 pub(super) type Record = (Vec<u8>, Vec<u8>);
+
+/// Handles on the heap (sled keeps 59 KB in a database handle itself), which are never dropped when the database turned out
+/// damaged: after a read that failed, sled waits for ever for its last flush.
+#[derive(Debug, Clone)]
+pub(super) struct Held(Option<Box<Handles>>);
+
+impl Held {
+    pub(super) fn new(handles: Handles) -> Self {
+        Self(Some(Box::new(handles)))
+    }
+}
+
+impl Deref for Held {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        self.0.as_deref().expect("taken only when it is dropped")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.suspects.suspects(&self.path) {
+            std::mem::forget(self.0.take());
+        }
+    }
+}
 
 impl Handles {
     /// Opens the trees of a database.

@@ -141,9 +141,16 @@ pub(super) fn next_number(folder: &Path) -> Result<u32, Error> {
     Ok(used.unwrap_or(0) + 1)
 }
 
+/// Folders of what was put aside.
+pub(super) fn put_aside_names(folder: &Path) -> Result<Vec<String>, Error> {
+    let mut names = names(folder)?;
+    names.retain(|name| name.starts_with("damaged-") || name.starts_with("aside-"));
+    Ok(names)
+}
+
 /// Deletes what was put aside: the room is needed.
 pub(super) fn give_back(folder: &Path) -> Result<(), Error> {
-    for name in names(folder)?.iter().filter(|name| name.starts_with("damaged-")) {
+    for name in put_aside_names(folder)?.iter().filter(|name| name.starts_with("damaged-")) {
         let path = folder.join(name);
         tracing::warn!(path = %path.display(), "deleted: the disk is full");
         fs::remove_dir_all(&path).map_err(Error::io("deleting", &path))?;

@@ -37,6 +37,7 @@ mod prune;
 mod reader;
 mod seal;
 mod space;
+mod survey;
 mod suspects;
 
 use std::path::PathBuf;
@@ -48,7 +49,7 @@ use crate::ledger::treasury::Treasury;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::params::Schedule;
 use epoch::{Epoch, Manner};
-use handles::Handles;
+use handles::Held;
 use head::Head;
 use journal::Journal;
 use keys::{BlockKey, Reference};
@@ -59,6 +60,7 @@ pub use export::ExportError;
 pub use open::{Recovered, StoredMilestone};
 pub use prune::{PruneError, Pruning};
 pub use reader::{Changes, OutputRecord, Reader};
+pub use survey::{EpochSurvey, Survey};
 pub use suspects::{Suspects, note_crash};
 
 /// How much to keep, and in which portions.
@@ -187,7 +189,7 @@ pub struct Store {
     suspects: Suspects,
     epochs: Epochs,
     /// Writing handles of the newest epoch.
-    active: Box<Handles>,
+    active: Held,
     active_number: u32,
     active_bytes: u64,
     /// Milestones committed to the newest epoch.

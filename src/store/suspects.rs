@@ -27,6 +27,7 @@ pub struct Suspects {
     found: watch::Sender<BTreeSet<String>>,
     /// The part that is being opened, which is to blame for a panic.
     opening: Arc<Mutex<Option<String>>>,
+    panics: watch::Sender<u64>,
 }
 
 impl Suspects {
@@ -35,25 +36,39 @@ impl Suspects {
         let path = store.join(NAME);
         let text = fs::read_to_string(&path).unwrap_or_default();
         let found = text.lines().map(str::to_owned).collect();
-        Self { path: Some(path), found: watch::Sender::new(found), opening: Arc::default() }
+        Self {
+            path: Some(path),
+            found: watch::Sender::new(found),
+            opening: Arc::default(),
+            panics: watch::Sender::new(0),
+        }
     }
 
     /// For what is known to be damaged.
     pub(super) fn unheard() -> Self {
-        Self { path: None, found: watch::Sender::new(BTreeSet::new()), opening: Arc::default() }
+        Self {
+            path: None,
+            found: watch::Sender::new(BTreeSet::new()),
+            opening: Arc::default(),
+            panics: watch::Sender::new(0),
+        }
     }
 
     /// Adds one; the next start knows it, too, if the disk takes it.
     pub(super) fn add(&self, part: &Path) {
-        let (Some(part), Some(path)) = (part.file_name(), &self.path) else { return };
-        let part = part.to_string_lossy().into_owned();
-        if self.found.send_if_modified(|found| found.insert(part.clone())) {
+        let Some(part) = name_of(part) else { return };
+        let is_new = self.found.send_if_modified(|found| found.insert(part.clone()));
+        if is_new && let Some(path) = &self.path {
             tracing::error!(part, "the store is damaged there");
             let text = self.all().into_iter().collect::<Vec<_>>().join("\n");
             if let Err(error) = files::write_atomic(path, text.as_bytes(), 0o644) {
                 tracing::warn!(%error, "the damage is not kept for the next start");
             }
         }
+    }
+
+    pub(super) fn suspects(&self, part: &Path) -> bool {
+        name_of(part).is_some_and(|part| self.found.borrow().contains(&part))
     }
 
     /// Adds the part that an error speaks of, when it speaks of damage.
@@ -64,7 +79,7 @@ impl Suspects {
     }
 
     pub(super) fn opening(&self, part: Option<&Path>) {
-        let name = part.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let name = part.and_then(name_of);
         *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
@@ -73,7 +88,13 @@ impl Suspects {
         let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(part) = opening {
             self.add(Path::new(&part));
+            self.panics.send_modify(|panics| *panics += 1);
         }
+    }
+
+    /// Changes when what is opened panics.
+    pub fn panics(&self) -> watch::Receiver<u64> {
+        self.panics.subscribe()
     }
 
     /// All that are known.
@@ -96,6 +117,10 @@ impl Suspects {
         // The sender is here.
         found.wait_for(|found| !found.is_empty()).await.map(|found| found.clone()).unwrap_or_default()
     }
+}
+
+fn name_of(part: &Path) -> Option<String> {
+    Some(part.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Keeps that the process is about to die of a fault: the next start looks at every part.

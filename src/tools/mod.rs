@@ -1,16 +1,18 @@
 //! Looking at files and networks without a running node: `osmia tools`.
 
+mod db;
 mod files;
 mod keys;
 mod node_info;
 mod recording;
 mod replay;
-mod verify;
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+pub use db::{Db, run_db};
 
 /// What is wanted, and how it is told.
 #[derive(Debug, Args)]
@@ -175,14 +177,18 @@ pub fn run(Tools { tool, json }: Tools, out: &mut impl Write) -> anyhow::Result<
             files::generate(&files::Founding { params, mint_address, treasury, grants, out })?
         }
         Tool::SnapMerge { full, delta, out } => files::merge(&full, &delta, &out)?,
-        Tool::DbSnapshot { data, network, target, out } => verify::snapshot(&data, &network, target, &out)?,
-        Tool::DbVerify { data, network } => verify::run(&data, &network)?,
+        Tool::DbSnapshot { data, network, target, out } => db::snapshot(&data, &network, target, &out)?,
+        Tool::DbVerify { data, network } => db::run(&data, &network)?,
         Tool::Ed25519Key { hrp, path, mnemonic } => keys::key(&hrp, &path, mnemonic.as_deref())?,
         Tool::Ed25519Addr { hrp, public_key } => keys::address(&hrp, &public_key)?,
         Tool::JwtApi { data, salt } => keys::token(&data, &salt)?,
         Tool::PwdHash { salt } => keys::password(&read_password()?, salt.as_deref())?,
         Tool::NodeInfo { node_url } => node_info::ask(&node_url)?,
     };
+    tell(&answer, json, out)
+}
+
+fn tell(answer: &Answer, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     match json {
         true => writeln!(out, "{}", answer.json)?,
         false => writeln!(out, "{}", answer.text)?,

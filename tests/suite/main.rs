@@ -9,6 +9,7 @@ mod codec;
 mod config;
 mod coordinator;
 mod damage;
+mod db;
 mod differential;
 mod fetch;
 mod fuzz;
