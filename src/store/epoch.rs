@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::handles::{Db, Handles, Held, Record, Records};
+use super::ids::Lookup;
 use super::metadata::guard;
 use super::seal::{Filter, Seal};
 use super::suspects::Suspects;
@@ -72,6 +73,8 @@ impl Epoch {
 
     /// Opens the folder for writing and keeps a handle for reading.
     pub(super) fn create(&self) -> Result<Held, Error> {
+        // It was closed once, when what came after it was put aside since.
+        Seal::forget(&self.path)?;
         let handles = self.open()?;
         *lock(&self.reading) = Reading::Open(handles.clone());
         Ok(handles)
@@ -94,9 +97,11 @@ impl Epoch {
             // Never by itself (in ten years), and not at each dropped handle either: the commit alone flushes.
             .flush_every_ms(Some(315_360_000_000));
         let db: Db = unlocked(|| config.open()).map_err(io)?;
-        let handles =
-            Handles::new(db, self.path.clone(), self.manner.suspects.clone()).map(Held::new).map_err(io)?;
+        let ids = Lookup::of(&self.path, self.seal.get().is_some());
+        let handles = Handles::new(db, ids, self.path.clone(), self.manner.suspects.clone());
+        let handles = handles.map(Held::new).map_err(io)?;
         handles.fill_empty_trees()?;
+        handles.learn_ids()?;
         sync_folders(&self.path)?;
         // A damaged log of sled's ends early, without an error.
         if let Some(seal) = self.seal.get()
@@ -146,23 +151,26 @@ impl Epoch {
         }
     }
 
-    /// Takes note of what is known of it, which does not change any more. When that was not kept, it is read: O(its ids).
+    /// Takes note of what is known of it, which does not change any more. When that was not kept, it is read: O(its bytes).
     pub(super) fn seal(&self) -> Result<(), Error> {
         if self.recall_seal() {
             return Ok(());
         }
-        let reach = |kind| self.read(|epoch| epoch.reach(kind));
-        let marker = self.read(Handles::marker)?;
-        let (milestones, intervals) = (reach(Records::Milestone)?, reach(Records::Block)?);
-        let mut found = Vec::<[u8; 32]>::new();
-        for kind in [Records::Index, Records::MilestoneId, Records::Spent] {
-            self.each(kind, &[], |(key, _)| {
-                found.extend(key.first_chunk());
-                Ok(())
-            })?;
-        }
+        // Readers go on meanwhile.
+        let handles = self.read(|epoch| Ok(Some(Held::new(epoch.clone()))))?;
+        handles.map_or(Ok(()), |handles| self.seal_with(&handles))
+    }
+
+    /// The same with what its writer knows.
+    pub(super) fn seal_with(&self, handles: &Handles) -> Result<(), Error> {
+        let marker = handles.marker()?;
+        let (milestones, intervals) = (handles.reach(Records::Milestone)?, handles.reach(Records::Block)?);
+        let Lookup::Memory(found) = handles.ids() else { return Ok(()) };
+        let found = found.read().unwrap_or_else(PoisonError::into_inner);
         let mut ids = Filter::for_ids(found.len());
-        found.iter().for_each(|id| ids.add(id));
+        found.beginnings().for_each(|beginning| ids.add(beginning));
+        // The ids first: a seal says that they are there.
+        found.save(&self.path)?;
         let seal = Seal { marker, milestones, intervals, ids };
         seal.save(&self.path)?;
         // Somebody else was faster, with the same.

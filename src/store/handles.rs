@@ -3,12 +3,14 @@
 use std::ops::{Bound, Deref};
 use std::path::PathBuf;
 
-use super::Error;
+use super::ids::{Kind, Lookup, beginning, beginning_of_output};
 use super::keys::{self, BlockKey, Reference, milestone_value, split_milestone_value};
 use super::suspects::Suspects;
+use super::{Error, StoredMilestone};
 use crate::engine::effect::Confirmation;
 use crate::ledger::treasury::Treasury;
 use crate::ledger::{Booked, Delta, Spent};
+use crate::protocol::block;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
 use crate::protocol::pack::{Reader as Bytes, Writer};
 
@@ -23,14 +25,12 @@ type Tree = sled::Tree<LEAF>;
 pub(super) struct Handles {
     db: Db,
     block: Tree,
-    index: Tree,
     reference: Tree,
     milestone: Tree,
-    milestone_id: Tree,
     created: Tree,
     consumed: Tree,
-    spent: Tree,
     treasury: Tree,
+    ids: Lookup,
     path: PathBuf,
     suspects: Suspects,
 }
@@ -45,25 +45,19 @@ impl std::fmt::Debug for Handles {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Records {
     Block,
-    Index,
     Milestone,
-    MilestoneId,
     Created,
     Consumed,
-    Spent,
     Treasury,
     Reference,
 }
 
 /// All kinds.
-pub(super) const ALL_RECORDS: [Records; 9] = [
+pub(super) const ALL_RECORDS: [Records; 6] = [
     Records::Block,
-    Records::Index,
     Records::Milestone,
-    Records::MilestoneId,
     Records::Created,
     Records::Consumed,
-    Records::Spent,
     Records::Treasury,
     Records::Reference,
 ];
@@ -100,18 +94,16 @@ impl Drop for Held {
 
 impl Handles {
     /// Opens the trees of a database.
-    pub(super) fn new(db: Db, path: PathBuf, suspects: Suspects) -> std::io::Result<Self> {
+    pub(super) fn new(db: Db, ids: Lookup, path: PathBuf, suspects: Suspects) -> std::io::Result<Self> {
         let tree = |name: &str| db.open_tree(name);
         Ok(Self {
             block: tree(keys::BLOCK)?,
-            index: tree(keys::INDEX)?,
             reference: tree(keys::REFERENCE)?,
             milestone: tree(keys::MILESTONE)?,
-            milestone_id: tree(keys::MILESTONE_ID)?,
             created: tree(keys::CREATED)?,
             consumed: tree(keys::CONSUMED)?,
-            spent: tree(keys::SPENT)?,
             treasury: tree(keys::TREASURY)?,
+            ids,
             path,
             suspects,
             db,
@@ -147,17 +139,8 @@ impl Handles {
     /// The leaf of an empty tree is nowhere on disk: when sled drops it from its cache, the next read of the
     /// tree never ends. So no tree is left empty. The record sorts last and has no value.
     pub(super) fn fill_empty_trees(&self) -> Result<(), Error> {
-        let trees = [
-            &self.block,
-            &self.index,
-            &self.reference,
-            &self.milestone,
-            &self.milestone_id,
-            &self.created,
-            &self.consumed,
-            &self.spent,
-            &self.treasury,
-        ];
+        let trees =
+            [&self.block, &self.reference, &self.milestone, &self.created, &self.consumed, &self.treasury];
         let mut filled = false;
         for tree in trees {
             if tree.is_empty().map_err(self.io("reading"))? {
@@ -179,7 +162,7 @@ impl Handles {
 
     pub(super) fn put_block(&self, key: BlockKey, id: &BlockId, bytes: &[u8]) -> Result<(), Error> {
         self.block.insert(key.to_bytes(), bytes).map_err(self.io("writing a block to"))?;
-        self.index.insert(id.0, key.to_bytes()).map_err(self.io("writing a block to"))?;
+        self.ids.add(Kind::Block, beginning(&id.0), key.to_number());
         Ok(())
     }
 
@@ -195,8 +178,8 @@ impl Handles {
         confirmation.milestone.pack(&mut payload);
         let value = milestone_value(&confirmation.block_id, &payload.into_bytes());
         self.milestone.insert(index, value).map_err(self.io("writing a milestone to"))?;
-        let id = confirmation.stamp.id.0;
-        self.milestone_id.insert(id, index).map_err(self.io("writing a milestone to"))?;
+        let id = beginning(&confirmation.stamp.id.0);
+        self.ids.add(Kind::Milestone, id, confirmation.stamp.index.0.into());
         Ok(())
     }
 
@@ -217,7 +200,7 @@ impl Handles {
             let mut value = Writer::default();
             spent.pack(&mut value);
             self.consumed.insert(key, value.into_bytes()).map_err(self.io(doing))?;
-            self.spent.insert(spent.booked.id.pack(), key.as_slice()).map_err(self.io(doing))?;
+            self.ids.add(Kind::Spent, beginning_of_output(&spent.booked.id), u64::from_be_bytes(key));
         }
         if let Some(after) = delta.treasury {
             let mut value = Writer::default();
@@ -280,21 +263,13 @@ impl Handles {
     pub(super) fn put_record(&self, kind: Records, (key, value): &Record) -> Result<(), Error> {
         let doing = "copying to";
         self.tree(kind).insert(key.as_slice(), value.as_slice()).map_err(self.io(doing))?;
-        if kind == Records::Consumed {
-            let id =
-                value.first_chunk::<{ OutputId::BYTES }>().ok_or_else(|| self.damaged("spent output"))?;
-            self.spent.insert(id, key.as_slice()).map_err(self.io(doing))?;
-        }
-        Ok(())
+        self.learn(kind, key, value)
     }
 
     fn tree(&self, kind: Records) -> &Tree {
         match kind {
             Records::Block => &self.block,
-            Records::Index => &self.index,
-            Records::Spent => &self.spent,
             Records::Milestone => &self.milestone,
-            Records::MilestoneId => &self.milestone_id,
             Records::Created => &self.created,
             Records::Consumed => &self.consumed,
             Records::Treasury => &self.treasury,
@@ -332,11 +307,61 @@ impl Handles {
 
     /// An output that a milestone of this epoch spent, and that milestone.
     pub(super) fn spent(&self, id: &OutputId) -> Result<Option<(Spent, MilestoneIndex)>, Error> {
-        let Some(key) = self.spent.get(id.pack()).map_err(self.io("reading"))? else { return Ok(None) };
-        let value = self.consumed.get(&key).map_err(self.io("reading"))?;
-        let spent = value.ok_or_else(|| self.damaged("spent output"))?;
-        let milestone = keys::milestone_of(&key).ok_or_else(|| self.damaged("spent output"))?;
-        Ok(Some((self.parse_spent(&spent)?, milestone)))
+        for place in self.places(Kind::Spent, beginning_of_output(id))? {
+            let key = place.to_be_bytes();
+            let value = self.consumed.get(key).map_err(self.io("reading"))?;
+            let spent = self.parse_spent(&value.ok_or_else(|| self.damaged("spent output"))?)?;
+            if spent.booked.id == *id {
+                let milestone = keys::milestone_of(&key).ok_or_else(|| self.damaged("spent output"))?;
+                return Ok(Some((spent, milestone)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn places(&self, kind: Kind, beginning: u64) -> Result<Vec<u64>, Error> {
+        self.ids.places(kind, beginning).map_err(self.io("looking up an id in"))
+    }
+
+    /// In memory, when it is not sealed.
+    pub(super) fn ids(&self) -> &Lookup {
+        &self.ids
+    }
+
+    /// Takes note of the id that a record has.
+    fn learn(&self, kind: Records, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        let number =
+            || key.first_chunk().map(|key| u64::from_be_bytes(*key)).ok_or_else(|| self.damaged("key"));
+        match kind {
+            Records::Block => self.ids.add(Kind::Block, beginning(&block::id_of(value).0), number()?),
+            Records::Consumed => {
+                let id = value.first_chunk().ok_or_else(|| self.damaged("spent output"))?;
+                let id = OutputId::from_bytes(id);
+                self.ids.add(Kind::Spent, beginning_of_output(&id), number()?);
+            }
+            Records::Milestone => {
+                let parsed = split_milestone_value(value)
+                    .and_then(|(block, payload)| StoredMilestone::parse(block, payload.to_vec()));
+                let stamp = parsed.ok_or_else(|| self.damaged("milestone"))?.stamp();
+                self.ids.add(Kind::Milestone, beginning(&stamp.id.0), stamp.index.0.into());
+            }
+            Records::Created | Records::Treasury | Records::Reference => {}
+        }
+        Ok(())
+    }
+
+    /// Takes note of all ids; those that a file knows need none. O(bytes).
+    pub(super) fn learn_ids(&self) -> Result<(), Error> {
+        if matches!(self.ids, Lookup::Disk(_)) {
+            return Ok(());
+        }
+        for kind in [Records::Block, Records::Consumed, Records::Milestone] {
+            for entry in self.tree(kind).range(..keys::FILLER) {
+                let (key, value) = entry.map_err(self.io("reading"))?;
+                self.learn(kind, &key, &value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the marker and flushes: sled makes all trees durable in one atomic step.
@@ -355,8 +380,19 @@ impl Handles {
     }
 
     pub(super) fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
-        let value = self.index.get(id.0).map_err(self.io("reading"))?;
-        value.map(|bytes| BlockKey::from_bytes(&bytes).ok_or_else(|| self.damaged("block key"))).transpose()
+        Ok(self.block_of(id)?.map(|(key, _)| key))
+    }
+
+    /// A block and its place.
+    pub(super) fn block_of(&self, id: &BlockId) -> Result<Option<(BlockKey, Vec<u8>)>, Error> {
+        for place in self.places(Kind::Block, beginning(&id.0))? {
+            let key = BlockKey::from_number(place);
+            let bytes = self.block(key)?.ok_or_else(|| self.damaged("block"))?;
+            if block::id_of(&bytes) == *id {
+                return Ok(Some((key, bytes)));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn block(&self, key: BlockKey) -> Result<Option<Vec<u8>>, Error> {
@@ -446,11 +482,14 @@ impl Handles {
     }
 
     pub(super) fn milestone_index(&self, id: &MilestoneId) -> Result<Option<MilestoneIndex>, Error> {
-        let value = self.milestone_id.get(id.0).map_err(self.io("reading"))?;
-        value
-            .map(|bytes| bytes.as_ref().try_into().map(u32::from_be_bytes).map(MilestoneIndex))
-            .transpose()
-            .map_err(|_| self.damaged("milestone index"))
+        for place in self.places(Kind::Milestone, beginning(&id.0))? {
+            let index = MilestoneIndex(u32::try_from(place).map_err(|_| self.damaged("milestone index"))?);
+            let (block, payload) = self.milestone(index)?.ok_or_else(|| self.damaged("milestone"))?;
+            if StoredMilestone::parse(block, payload).is_some_and(|found| found.stamp().id == *id) {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn first_milestone(&self) -> Result<Option<MilestoneIndex>, Error> {

@@ -3,16 +3,15 @@
 //! | tree | key | value |
 //! | --- | --- | --- |
 //! | `block` | block key: interval u32 BE, sequence u32 BE | the block (TIP-24) |
-//! | `index` | block id, 32 bytes | block key |
 //! | `reference` | block key | milestone u32 BE, white-flag index u32 BE, inclusion u8: 0 no transaction, 255 included, else the conflict's code |
 //! | `milestone` | index u32 BE | block id, 32 bytes; milestone payload (TIP-29, with its type) |
-//! | `milestone_id` | milestone id, 32 bytes | index u32 BE |
 //! | `created` | milestone u32 BE, number u32 BE | an output that it made (TIP-35) |
 //! | `consumed` | the same | an output that it spent, and the transaction that did so (TIP-35) |
-//! | `spent` | output id, 34 bytes | key in `consumed` |
 //! | `treasury` | milestone u32 BE | what the treasury held before and after it: milestone id, 32 bytes, amount u64 LE, twice |
 //! | (default) | `!m` | newest milestone committed to this epoch, u32 BE |
 //! | every | 40 bytes of 0xff | nothing: no tree may be empty |
+//!
+//! Ids are looked up beside the database: see [`super::ids`].
 //!
 //! The interval of a block is the milestone that was next when it arrived: keys ascend in order of arrival,
 //! so sled writes whole leaves. The record of a reference stands in the epoch of the milestone, which may
@@ -22,13 +21,10 @@ use crate::ledger::{Conflict, Inclusion};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 
 pub(super) const BLOCK: &str = "block";
-pub(super) const INDEX: &str = "index";
 pub(super) const REFERENCE: &str = "reference";
 pub(super) const MILESTONE: &str = "milestone";
-pub(super) const MILESTONE_ID: &str = "milestone_id";
 pub(super) const CREATED: &str = "created";
 pub(super) const CONSUMED: &str = "consumed";
-pub(super) const SPENT: &str = "spent";
 pub(super) const TREASURY: &str = "treasury";
 pub(super) const MARKER: &[u8] = b"!m";
 /// Key of a record that only keeps a tree from being empty: longer than any other key and sorted last.
@@ -46,6 +42,15 @@ pub struct BlockKey {
 impl BlockKey {
     pub(super) fn to_bytes(self) -> [u8; 8] {
         numbered(self.interval, self.sequence)
+    }
+
+    pub(super) fn to_number(self) -> u64 {
+        u64::from_be_bytes(self.to_bytes())
+    }
+
+    pub(super) fn from_number(number: u64) -> Self {
+        let part = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { interval: MilestoneIndex(part(number >> 32)), sequence: part(number & 0xffff_ffff) }
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {

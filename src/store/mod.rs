@@ -27,6 +27,7 @@ mod epoch;
 mod export;
 mod handles;
 mod head;
+mod ids;
 mod journal;
 pub mod keys;
 mod ledger;
@@ -330,7 +331,6 @@ impl Store {
         self.active_bytes = 0;
         self.active_milestones = 0;
         if let Some(sealed) = sealed {
-            sealed.close();
             seal_beside(vec![sealed])?;
         }
         Ok(())

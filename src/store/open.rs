@@ -25,7 +25,7 @@ use crate::protocol::params::Schedule;
 use crate::snapshot::{Base, load};
 
 /// Version of the layout described in [`super`] and [`super::keys`].
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Made by an orderly stop.
 const STOPPED: &str = "stopped";

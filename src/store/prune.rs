@@ -94,10 +94,8 @@ impl Pruning {
         if let Some(marker) = marker {
             handles.commit(marker)?;
         }
+        copy.seal_with(&handles)?;
         drop(handles);
-        // Reopened once: what was written stays in memory otherwise.
-        copy.close();
-        copy.seal()?;
         copy.close();
         Ok(blocks > 0 || marker.is_some_and(|last| last > self.target))
     }
@@ -109,12 +107,6 @@ impl Pruning {
         for kind in [Records::Milestone, Records::Created, Records::Consumed, Records::Treasury] {
             self.each(boundary, kind, &first, |record| copy.put_record(kind, record))?;
         }
-        self.each(boundary, Records::MilestoneId, &[], |record| {
-            match record.1.as_slice() >= first.as_slice() {
-                true => copy.put_record(Records::MilestoneId, record),
-                false => Ok(()),
-            }
-        })?;
         self.each(boundary, Records::Reference, &[], |record| {
             let later = Reference::from_bytes(&record.1).is_none_or(|found| found.milestone > self.target);
             if later { copy.put_record(Records::Reference, record) } else { Ok(()) }

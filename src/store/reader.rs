@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::epoch::Epoch;
 use super::handles::Handles;
+use super::ids::{beginning, beginning_of_output};
 use super::keys::{BlockKey, Reference};
 use super::ledger::Ledger;
 use super::seal::Seal;
@@ -62,7 +63,7 @@ impl Reader {
             }
             let durable = self.confirmed.get();
             let spent = self.find(
-                |seal| seal.ids.may_hold(&id.transaction.0),
+                |seal| seal.ids.may_hold(beginning_of_output(id)),
                 |epoch| Ok(epoch.spent(id)?.filter(|(_, milestone)| *milestone <= durable)),
             )?;
             Ok(spent.map(|(spent, milestone)| OutputRecord {
@@ -211,16 +212,13 @@ impl Reader {
     /// [`Error`] when the store cannot be read.
     pub fn block(&self, id: &BlockId) -> Result<Option<Vec<u8>>, Error> {
         self.find(
-            |seal| seal.ids.may_hold(&id.0),
-            |epoch| match epoch.block_key(id)? {
-                Some(key) => epoch.block(key),
-                None => Ok(None),
-            },
+            |seal| seal.ids.may_hold(beginning(&id.0)),
+            |epoch| Ok(epoch.block_of(id)?.map(|(_, bytes)| bytes)),
         )
     }
 
     pub(super) fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
-        self.find(|seal| seal.ids.may_hold(&id.0), |epoch| epoch.block_key(id))
+        self.find(|seal| seal.ids.may_hold(beginning(&id.0)), |epoch| epoch.block_key(id))
     }
 
     /// Which milestone references a block, `None` when none does or the block is not known.
@@ -268,7 +266,7 @@ impl Reader {
     pub fn milestone_index(&self, id: &MilestoneId) -> Result<Option<MilestoneIndex>, Error> {
         let durable = self.confirmed.get();
         self.find(
-            |seal| seal.ids.may_hold(&id.0),
+            |seal| seal.ids.may_hold(beginning(&id.0)),
             |epoch| Ok(epoch.milestone_index(id)?.filter(|index| *index <= durable)),
         )
     }

@@ -17,7 +17,7 @@ use crate::protocol::pack::{Reader as Bytes, Writer};
 const NAME: &str = "seal";
 
 /// First bytes of the file; the number is the version of its form.
-const MAGIC: &[u8; 8] = b"OsmSeal1";
+const MAGIC: &[u8; 8] = b"OsmSeal2";
 
 /// See the module. 1.25 bytes in memory for each id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) struct Seal {
     pub(super) milestones: Option<(MilestoneIndex, MilestoneIndex)>,
     /// Of which intervals there are blocks.
     pub(super) intervals: Option<(MilestoneIndex, MilestoneIndex)>,
-    /// Of blocks, milestones, and transactions that made outputs which are spent here.
+    /// Of blocks, milestones, and outputs that are spent here.
     pub(super) ids: Filter,
 }
 
@@ -65,6 +65,17 @@ impl Seal {
         Some(Self { marker, milestones: some(milestones), intervals: some(intervals), ids })
     }
 
+    /// The epoch is written to again.
+    pub(super) fn forget(epoch: &Path) -> Result<(), Error> {
+        let path = epoch.join(NAME);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("deleting", &path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     pub(super) fn save(&self, epoch: &Path) -> Result<(), Error> {
         let mut writer = Writer::default();
         writer.bytes(MAGIC).u32(self.marker.map_or(0, |marker| marker.0));
@@ -91,7 +102,7 @@ fn within(range: Option<(MilestoneIndex, MilestoneIndex)>, index: MilestoneIndex
 const BITS: usize = 10;
 const PROBES: u64 = 6;
 
-/// A Bloom filter. Ids are hashes: their own bytes tell the bits.
+/// A Bloom filter of what ids begin with: they are hashes, so these bytes tell the bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filter {
     /// At least one.
@@ -103,27 +114,25 @@ impl Filter {
         Self { words: vec![0; (count * BITS).div_ceil(64).max(1)] }
     }
 
-    pub(super) fn add(&mut self, id: &[u8; 32]) {
-        for (word, mask) in bits(id, self.words.len()) {
+    pub(super) fn add(&mut self, beginning: u64) {
+        for (word, mask) in bits(beginning, self.words.len()) {
             self.words[word] |= mask;
         }
     }
 
     /// False only when it was never added.
-    pub(super) fn may_hold(&self, id: &[u8; 32]) -> bool {
-        bits(id, self.words.len()).all(|(word, mask)| self.words[word] & mask != 0)
+    pub(super) fn may_hold(&self, beginning: u64) -> bool {
+        bits(beginning, self.words.len()).all(|(word, mask)| self.words[word] & mask != 0)
     }
 }
 
 /// Word and mask of each bit of an id in so many words.
-fn bits(id: &[u8; 32], words: usize) -> impl Iterator<Item = (usize, u64)> {
-    let number =
-        |at: usize| id[at..at + 8].iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
+fn bits(beginning: u64, words: usize) -> impl Iterator<Item = (usize, u64)> {
     // Odd, so that no two probes fall together.
-    let (start, step) = (number(0), number(8) | 1);
+    let step = (beginning.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1;
     let count = words as u64 * 64;
     (0..PROBES).map(move |probe| {
-        let bit = start.wrapping_add(probe.wrapping_mul(step)) % count;
+        let bit = beginning.wrapping_add(probe.wrapping_mul(step)) % count;
         // Less than `words`.
         (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
     })
@@ -134,18 +143,19 @@ mod tests {
     use super::{Filter, Seal};
     use crate::protocol::blake2b_256;
     use crate::protocol::id::MilestoneIndex;
+    use crate::store::ids::beginning;
 
-    fn id(number: u32) -> [u8; 32] {
-        blake2b_256(&number.to_be_bytes())
+    fn id(number: u32) -> u64 {
+        beginning(&blake2b_256(&number.to_be_bytes()))
     }
 
     #[test]
     fn a_filter_knows_all_that_was_added_and_little_else() {
         for count in [0_u32, 1, 100, 20_000] {
             let mut filter = Filter::for_ids(count as usize);
-            (0..count).for_each(|number| filter.add(&id(number)));
-            assert!((0..count).all(|number| filter.may_hold(&id(number))));
-            let wrong = (count..count + 10_000).filter(|number| filter.may_hold(&id(*number))).count();
+            (0..count).for_each(|number| filter.add(id(number)));
+            assert!((0..count).all(|number| filter.may_hold(id(number))));
+            let wrong = (count..count + 10_000).filter(|number| filter.may_hold(id(*number))).count();
             assert!(wrong < 200, "{wrong} of 10000 with {count}");
         }
     }
@@ -154,7 +164,7 @@ mod tests {
     fn a_seal_is_read_as_written_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let mut ids = Filter::for_ids(50);
-        (0..50).for_each(|number| ids.add(&id(number)));
+        (0..50).for_each(|number| ids.add(id(number)));
         let range = Some((MilestoneIndex(3), MilestoneIndex(9)));
         let seal = Seal { marker: Some(MilestoneIndex(9)), milestones: range, intervals: None, ids };
         assert_eq!(Seal::load(folder.path()), None);
