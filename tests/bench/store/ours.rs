@@ -12,7 +12,7 @@ use osmia::protocol::milestone::{Essence, Milestone, Signature};
 use osmia::snapshot::{genesis, load::Target};
 use osmia::store::{Limits, Store};
 
-use super::{Engine, Load};
+use super::{Engine, Load, disk_bytes};
 
 struct Ours(Store);
 
@@ -76,6 +76,10 @@ impl Engine for Ours {
         let pruned = self.0.pruning_index().unwrap() > before;
         // The whole commit in which an epoch vanished: more than what pruning took of it.
         if pruned { started.elapsed() } else { Duration::ZERO }
+    }
+
+    fn block_bytes(&self, folder: &Path) -> u64 {
+        disk_bytes(folder) - disk_bytes(&folder.join("ledger"))
     }
 
     fn end(self: Box<Self>) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use osmia::ledger::Booked;
 
-use super::{Engine, Load};
+use super::{Engine, Load, disk_bytes, ledger_bytes};
 
 type Handle = *mut c_void;
 
@@ -142,6 +142,10 @@ impl Engine for Rocks {
             self.write();
         }
         started.elapsed()
+    }
+
+    fn block_bytes(&self, folder: &Path) -> u64 {
+        disk_bytes(folder).saturating_sub(ledger_bytes())
     }
 
     fn end(self: Box<Self>) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use osmia::ledger::Booked;
 use sled_ledger as sled;
 
-use super::{Engine, Load};
+use super::{Engine, Load, disk_bytes, ledger_bytes};
 
 /// Keys of a milestone: its blocks, the outputs that it spent.
 type Kept = (Vec<[u8; 32]>, Vec<Vec<u8>>);
@@ -77,6 +77,10 @@ impl Engine for OneTree {
         self.db.flush().unwrap();
         File::open(self.path.join("db")).unwrap().sync_all().unwrap();
         stall
+    }
+
+    fn block_bytes(&self, folder: &Path) -> u64 {
+        disk_bytes(folder).saturating_sub(ledger_bytes())
     }
 
     fn end(self: Box<Self>) {
