@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::engine_thread::EngineThread;
@@ -16,7 +15,7 @@ use crate::keeper::Keeper;
 use crate::keeper::web::Names;
 use crate::ledger::authority::Authority;
 use crate::protocol::id::MilestoneIndex;
-use crate::store::{Error, Limits, Recovered, Store, Suspects, mend};
+use crate::store::{self, Error, Limits, Recovered, Store, Suspects, mend};
 
 /// Each one puts something aside; a store has some two dozen parts.
 const MOST_ATTEMPTS: u32 = 32;
@@ -77,7 +76,13 @@ impl Opening<'_> {
                             tracing::warn!("the store heals itself: {done}");
                         }
                     }
-                    None => return Err(error),
+                    None => {
+                        if error.is::<Panicked>() {
+                            // A panic that nobody is to blame for: the next start looks at everything.
+                            store::note_crash(&self.folder);
+                        }
+                        return Err(error);
+                    }
                 },
             }
         }
@@ -128,8 +133,8 @@ impl Opening<'_> {
         // Before the work: no panic is missed.
         let mut panics = self.suspects.panics();
         tokio::select! {
-            done = tokio::task::spawn_blocking(work) => done.context("opening the store panicked"),
-            _ = panics.changed() => anyhow::bail!("opening the store panicked"),
+            done = tokio::task::spawn_blocking(work) => done.map_err(|_| Panicked.into()),
+            _ = panics.changed() => Err(Panicked.into()),
         }
     }
 
@@ -166,6 +171,11 @@ impl Opening<'_> {
     }
 }
 
+/// sled did not expect what it found.
+#[derive(Debug, thiserror::Error)]
+#[error("opening the store panicked")]
+struct Panicked;
+
 /// Ledger and epochs do not meet.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -188,7 +198,7 @@ impl Opened {
             opening.tell(&mut starting, "taking back the blocks of a damaged part of the store")?;
             let from = MilestoneIndex(engine.confirmed().0.saturating_sub(SALVAGE_DEPTH));
             let (read_from, limits) = (folder.clone(), opening.limits);
-            let read = tokio::task::spawn_blocking(move || mend::salvage(&read_from, limits, from));
+            let read = opening.aside(move || mend::salvage(&read_from, limits, from));
             let blocks = match tokio::time::timeout(SALVAGE_WITHIN, read).await {
                 Ok(Ok(blocks)) => blocks?.unwrap_or_default(),
                 Ok(Err(error)) => {

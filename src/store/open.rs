@@ -16,12 +16,12 @@ use super::{Confirmed, Epochs, Error, Limits, Store, mend, prune, seal_beside};
 use crate::files;
 use crate::ledger::Booked;
 use crate::ledger::treasury::Treasury;
-use crate::protocol::block;
 use crate::protocol::id::{BlockId, MilestoneIndex, OutputId};
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::pack::Reader as Bytes;
 use crate::protocol::params::Schedule;
+use crate::protocol::{blake2b_256, block, hex};
 use crate::snapshot::{Base, load};
 
 /// Version of the layout described in [`super`] and [`super::keys`].
@@ -384,7 +384,7 @@ fn take_stopped_in_order(folder: &Path) -> Result<bool, Error> {
 #[derive(Debug, PartialEq, Eq)]
 enum Format {
     Fits,
-    /// There is none, or half of one.
+    /// There is none, or none whose sum is right.
     Missing,
 }
 
@@ -396,17 +396,26 @@ impl Format {
     fn check(folder: &Path, network: &str) -> Result<Self, Error> {
         let path = folder.join("format");
         let wanted = Self::line(network);
-        match fs::read(&path) {
-            Ok(found) => match String::from_utf8(found) {
-                Ok(found) if found.trim_end() == wanted => Ok(Self::Fits),
-                Ok(found) if found.starts_with("osmia store ") => {
-                    Err(Error::Foreign { path, found: found.trim_end().to_owned(), wanted })
-                }
-                Ok(_) | Err(_) => Ok(Self::Missing),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::Missing),
-            Err(source) => Err(Error::Io { doing: "reading", path, source }),
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::Missing),
+            Err(source) => return Err(Error::Io { doing: "reading", path, source }),
+        };
+        let mut lines = text.lines();
+        let (found, sum) = (lines.next().unwrap_or_default().to_owned(), lines.next());
+        let is_old = ["osmia store 1, network \"", "osmia store 2, network \""]
+            .iter()
+            .any(|old| found.starts_with(old));
+        let whole = sum.is_some_and(|sum| sum == Self::sum(&found)) || (sum.is_none() && is_old);
+        match whole {
+            true if found == wanted => Ok(Self::Fits),
+            true => Err(Error::Foreign { path, found, wanted }),
+            false => Ok(Self::Missing),
         }
+    }
+
+    fn sum(line: &str) -> String {
+        hex::encode(&blake2b_256(line.as_bytes()))
     }
 
     /// Writes a missing one, if the ledger is of this network, too.
@@ -419,7 +428,8 @@ impl Format {
         if let Some(own) = own.filter(|own| own != network) {
             return Err(Error::Foreign { path, found: Self::line(&own), wanted: Self::line(network) });
         }
-        let line = format!("{}\n", Self::line(network));
+        let line = Self::line(network);
+        let line = format!("{line}\n{}\n", Self::sum(&line));
         files::write_atomic(&path, line.as_bytes(), 0o644).map_err(Error::io("writing", &path))
     }
 }

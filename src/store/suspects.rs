@@ -1,10 +1,10 @@
 //! Parts of the store that were found damaged: told to whoever runs it, and kept for the next start, which mends them.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -19,14 +19,17 @@ const CRASHED: &str = "crashed";
 /// Input/output error: what a bad sector of a disk reads as.
 const EIO: i32 = 5;
 
+thread_local! {
+    /// The part that this thread is opening: it is to blame for a panic.
+    static OPENING: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
 /// A folder in the store's, by its name. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Suspects {
     /// `None`: nobody is told.
     path: Option<PathBuf>,
     found: watch::Sender<BTreeSet<String>>,
-    /// The part that is being opened, which is to blame for a panic.
-    opening: Arc<Mutex<Option<String>>>,
     panics: watch::Sender<u64>,
 }
 
@@ -36,22 +39,12 @@ impl Suspects {
         let path = store.join(NAME);
         let text = fs::read_to_string(&path).unwrap_or_default();
         let found = text.lines().map(str::to_owned).collect();
-        Self {
-            path: Some(path),
-            found: watch::Sender::new(found),
-            opening: Arc::default(),
-            panics: watch::Sender::new(0),
-        }
+        Self { path: Some(path), found: watch::Sender::new(found), panics: watch::Sender::new(0) }
     }
 
     /// For what is known to be damaged.
     pub(super) fn unheard() -> Self {
-        Self {
-            path: None,
-            found: watch::Sender::new(BTreeSet::new()),
-            opening: Arc::default(),
-            panics: watch::Sender::new(0),
-        }
+        Self { path: None, found: watch::Sender::new(BTreeSet::new()), panics: watch::Sender::new(0) }
     }
 
     /// Adds one; the next start knows it, too, if the disk takes it.
@@ -78,21 +71,21 @@ impl Suspects {
         }
     }
 
+    /// This thread begins to open a part, or has opened it.
     pub(super) fn opening(&self, part: Option<&Path>) {
-        let name = part.and_then(name_of);
-        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = name;
+        // Of what is known to be damaged, nobody needs to know.
+        OPENING.set(part.filter(|_| self.path.is_some()).and_then(name_of));
     }
 
-    /// What is opened panicked.
+    /// A thread panicked; what is being opened is to blame.
     pub fn blame_opened(&self) {
-        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(part) = opening {
+        if let Some(part) = OPENING.take() {
             self.add(Path::new(&part));
-            self.panics.send_modify(|panics| *panics += 1);
         }
+        self.panics.send_modify(|panics| *panics += 1);
     }
 
-    /// Changes when what is opened panics.
+    /// Changes at each panic.
     pub fn panics(&self) -> watch::Receiver<u64> {
         self.panics.subscribe()
     }
@@ -150,9 +143,10 @@ impl Error {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,
-            Self::Io { source, .. } => {
-                matches!(source.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
-                    || source.raw_os_error() == Some(EIO)
+            Self::Io { source, doing, .. } => {
+                // A disk that takes nothing says nothing of what is on it.
+                let unreadable = source.raw_os_error() == Some(EIO) && doing.starts_with("reading");
+                unreadable || matches!(source.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
             }
             Self::Snapshot(_) | Self::Foreign { .. } | Self::Gap { .. } => false,
         }

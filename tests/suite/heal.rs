@@ -127,17 +127,22 @@ impl Patient {
             let lines = BufReader::new(child.stderr.take().unwrap()).lines();
             let (sender, log) = mpsc::channel();
             std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-            while let Ok(line) = log.recv_timeout(LIMIT) {
+            let silence = loop {
+                let line = match log.recv_timeout(LIMIT) {
+                    Ok(line) => line,
+                    Err(silence) => break silence,
+                };
                 let api = line.split_once("rest=").and_then(|(_, api)| api.trim().parse().ok());
                 said.push(line);
                 if let Some(api) = api {
                     return Self { child, api, log, said };
                 }
+            };
+            if silence == mpsc::RecvTimeoutError::Timeout {
+                child.kill().unwrap();
+                panic!("neither up nor down: {said:#?}");
             }
-            let ended = child.try_wait().unwrap();
-            child.kill().unwrap();
             child.wait().unwrap();
-            assert!(ended.is_some(), "neither up nor down: {said:#?}");
         }
         panic!("never up: {said:#?}");
     }
