@@ -11,7 +11,7 @@
 //! | (default) | `!m` | newest milestone committed to this epoch, u32 BE |
 //! | every | 40 bytes of 0xff | nothing: no tree may be empty |
 //!
-//! Ids are looked up beside the database: see [`super::ids`].
+//! Ids are looked up beside the database: see `ids.rs`.
 //!
 //! The interval of a block is the milestone that was next when it arrived: keys ascend in order of arrival,
 //! so sled writes whole leaves. The record of a reference stands in the epoch of the milestone, which may

@@ -7,7 +7,7 @@
 //! | `format` | version of this layout and the network the data belong to |
 //! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
 //! | `ledger/` | the unspent outputs, sled 0.34 (`ledger.rs`) |
-//! | `head` | the newest milestone once more, see [`head`] |
+//! | `head` | the newest milestone once more, see `head.rs` |
 //! | `stopped` | the last run ended in order |
 //! | `suspect`, `crashed` | what the last run found damaged, or that it ended by a fault |
 //! | `aside-…`, `damaged-…` | what was damaged, see [`mend`] |
