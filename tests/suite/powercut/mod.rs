@@ -138,14 +138,26 @@ fn a_store_lives() {
     }
 }
 
+/// Builds the shim beside this program: `cargo test` alone makes no library of an example.
+fn shim(own: &Path) -> PathBuf {
+    let profile = own.parent().and_then(Path::parent).unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--features", "image", "--example", "powercut", "--target-dir"])
+        .arg(profile.parent().unwrap())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    profile.join("examples/libpowercut.so")
+}
+
 /// All that a life did to its files.
 fn life() -> Vec<Event> {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     fs::create_dir(&root).unwrap();
     let own = std::env::current_exe().unwrap();
-    let shim = own.parent().and_then(Path::parent).unwrap().join("examples/libpowercut.so");
-    assert!(shim.exists(), "{}: made by `cargo suite`", shim.display());
+    let shim = shim(&own);
     let output = Command::new(own)
         .args(["--exact", "powercut::a_store_lives", "--nocapture"])
         .env("LD_PRELOAD", shim)
