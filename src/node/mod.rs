@@ -41,7 +41,7 @@ use crate::rest;
 use crate::store::{self, Limits, Reader, Suspects};
 use crate::token::Tokens;
 use engine_thread::{EngineThread, Memory};
-use opening::{Opened, Opening};
+use opening::Opening;
 
 /// Blocking threads: reads of the store and checks of blocks.
 const BLOCKING_THREADS: usize = 32;
@@ -231,7 +231,7 @@ async fn serve(
         listener: &listener,
         probe: probe.as_ref(),
     };
-    let (store, recovered, starting) = opening.open().await?.into_parts();
+    let (store, recovered, starting) = opening.open().await?;
     if recovered.schedule.active != *params {
         tracing::warn!("the keys network.* differ from what the network agreed on; that holds");
     }
@@ -249,7 +249,7 @@ async fn serve(
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
     let mut engine = EngineThread::new(network.authority.clone(), store, recovered, memory)?;
-    Opened::take_back(starting, &opening, &mut engine).await?;
+    opening.take_back(starting, &mut engine).await?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);
     let (engine_done, turns) = engine.spawn(status, queue)?;

@@ -41,13 +41,8 @@ pub(super) struct Opening<'a> {
     pub(super) probe: Option<&'a Arc<TcpListener>>,
 }
 
-/// A store that can go on.
-pub(super) struct Opened {
-    pub(super) store: Store,
-    pub(super) recovered: Recovered,
-    /// Tells clients of the work, if there was, or is still, any.
-    starting: Option<Starting>,
-}
+/// A store that can go on; who tells clients of the work, if there was any.
+type Opened = (Store, Recovered, Option<Starting>);
 
 impl Opening<'_> {
     /// Opens the store; an empty one gets its first ledger.
@@ -66,7 +61,7 @@ impl Opening<'_> {
                 }
             }
             match self.attempt(&mut starting).await {
-                Ok((store, recovered)) => return Ok(Opened { store, recovered, starting }),
+                Ok((store, recovered)) => return Ok((store, recovered, starting)),
                 // It is known now what is to be put aside.
                 Err(error) if !self.suspects.all().is_empty() => tracing::warn!("{error:#}"),
                 Err(error) => match error.downcast_ref::<Gap>() {
@@ -169,36 +164,19 @@ impl Opening<'_> {
             false => error.into(),
         })
     }
-}
 
-/// sled did not expect what it found.
-#[derive(Debug, thiserror::Error)]
-#[error("opening the store panicked")]
-struct Panicked;
-
-/// Ledger and epochs do not meet.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-struct Gap {
-    /// The ledger was made just now.
-    fresh: bool,
-    error: Error,
-}
-
-impl Opened {
     /// Gives the engine what can still be read of damaged epochs; then clients are no more told to wait.
     pub(super) async fn take_back(
-        starting: Option<Starting>,
-        opening: &Opening<'_>,
+        &self,
+        mut starting: Option<Starting>,
         engine: &mut EngineThread,
     ) -> anyhow::Result<()> {
-        let mut starting = starting;
-        let folder = &opening.folder;
+        let folder = &self.folder;
         while mend::has_waiting(folder)? {
-            opening.tell(&mut starting, "taking back the blocks of a damaged part of the store")?;
+            self.tell(&mut starting, "taking back the blocks of a damaged part of the store")?;
             let from = MilestoneIndex(engine.confirmed().0.saturating_sub(SALVAGE_DEPTH));
-            let (read_from, limits) = (folder.clone(), opening.limits);
-            let read = opening.aside(move || mend::salvage(&read_from, limits, from));
+            let (read_from, limits) = (folder.clone(), self.limits);
+            let read = self.aside(move || mend::salvage(&read_from, limits, from));
             let blocks = match tokio::time::timeout(SALVAGE_WITHIN, read).await {
                 Ok(Ok(blocks)) => blocks?.unwrap_or_default(),
                 Ok(Err(error)) => {
@@ -228,8 +206,18 @@ impl Opened {
         }
         Ok(())
     }
+}
 
-    pub(super) fn into_parts(self) -> (Store, Recovered, Option<Starting>) {
-        (self.store, self.recovered, self.starting)
-    }
+/// sled did not expect what it found.
+#[derive(Debug, thiserror::Error)]
+#[error("opening the store panicked")]
+struct Panicked;
+
+/// Ledger and epochs do not meet.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+struct Gap {
+    /// The ledger was made just now.
+    fresh: bool,
+    error: Error,
 }
