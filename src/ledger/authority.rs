@@ -1,5 +1,6 @@
 //! Who may issue milestones: key ranges and the number of signatures (TIP-29 §Syntactic validation).
 
+use crate::config;
 use crate::protocol::block::Block;
 use crate::protocol::id::MilestoneIndex;
 use crate::protocol::milestone::Milestone;
@@ -48,6 +49,21 @@ pub enum Refusal {
 }
 
 impl Authority {
+    /// Of a node with this configuration; a founder's own key counts when no other is named.
+    pub fn of(network: &config::Network, own_key: Option<[u8; 32]>) -> Self {
+        let range = |public_key, start, end| KeyRange {
+            public_key,
+            start: MilestoneIndex(start),
+            end: MilestoneIndex(end),
+        };
+        let named = network.milestone_keys.iter().map(|key| range(key.public_key, key.start, key.end));
+        let mut keys = named.collect::<Vec<_>>();
+        if keys.is_empty() {
+            keys.extend(own_key.map(|key| range(key, 0, 0)));
+        }
+        Self { keys, threshold: network.milestone_threshold }
+    }
+
     fn applies(&self, public_key: &[u8; 32], index: MilestoneIndex) -> bool {
         self.keys.iter().any(|range| {
             range.public_key == *public_key

@@ -29,14 +29,13 @@ use crate::hardware::heat::Sensors;
 use crate::identity::Identity;
 use crate::keeper::web::Names;
 use crate::keeper::{Keeper, automatic};
-use crate::ledger::authority::{Authority, KeyRange};
+use crate::ledger::authority::Authority;
 use crate::mining::Miner;
 use crate::mining::calibration::{self, Findings};
 use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
 use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
-use crate::protocol::id::MilestoneIndex;
 use crate::rest;
 use crate::store::{self, Limits, Reader, Suspects};
 use crate::token::Tokens;
@@ -387,24 +386,8 @@ async fn signalled() -> anyhow::Result<()> {
 
 /// The network of a configuration; a founder's own key counts when no other is named.
 fn network(config: &Config, own_key: Option<[u8; 32]>) -> Network {
-    let range = |public_key, start, end| KeyRange {
-        public_key,
-        start: MilestoneIndex(start),
-        end: MilestoneIndex(end),
-    };
-    let mut keys = config
-        .network
-        .milestone_keys
-        .iter()
-        .map(|key| range(key.public_key, key.start, key.end))
-        .collect::<Vec<_>>();
-    if keys.is_empty() {
-        keys.extend(own_key.map(|key| range(key, 0, 0)));
-    }
-    Network {
-        params: config.network.params.clone(),
-        authority: Authority { keys, threshold: config.network.milestone_threshold },
-    }
+    let authority = Authority::of(&config.network, own_key);
+    Network { params: config.network.params.clone(), authority }
 }
 
 /// Parses stored bytes again: they passed the checks when they came in.

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::coordinator;
 use crate::engine::effect::Effect;
 use crate::engine::{Engine, Network, Origin, Start, checked};
-use crate::ledger::authority::{Authority, KeyRange};
+use crate::ledger::authority::Authority;
 use crate::protocol::MAX_BLOCK_BYTES;
 use crate::protocol::block::{self, Block};
 use crate::protocol::hex;
@@ -267,29 +267,14 @@ fn synced(file: BufWriter<File>) -> std::io::Result<()> {
     file.into_inner().map_err(|error| error.into_error())?.sync_all()
 }
 
-/// Who signs milestones, as a node would have it.
-fn authority(config: &Config, data: &Path) -> anyhow::Result<Authority> {
-    let mut keys = config
-        .network
-        .milestone_keys
-        .iter()
-        .map(|key| KeyRange {
-            public_key: key.public_key,
-            start: MilestoneIndex(key.start),
-            end: MilestoneIndex(key.end),
-        })
-        .collect::<Vec<_>>();
-    if keys.is_empty() {
-        let public_key = coordinator::public_key(&data.join("identity"))?;
-        keys.push(KeyRange { public_key, start: MilestoneIndex(0), end: MilestoneIndex(0) });
-    }
-    Ok(Authority { keys, threshold: config.network.milestone_threshold })
-}
-
 fn import(data: &Path, from: &Path, config: &Path) -> anyhow::Result<Answer> {
     let text = fs::read(config).with_context(|| config.display().to_string())?;
     let config = Config::parse_bytes(&text).with_context(|| config.display().to_string())?;
-    let authority = authority(&config, data)?;
+    let own_key = match config.network.milestone_keys.is_empty() {
+        true => Some(coordinator::public_key(&data.join("identity"))?),
+        false => None,
+    };
+    let authority = Authority::of(&config.network, own_key);
     let folder = data.join("store");
     anyhow::ensure!(!folder.exists(), "{}: exists already; move it away first", folder.display());
     let limits = Limits {
