@@ -87,6 +87,11 @@ impl Identity {
         self.0.public().to_peer_id().to_base58()
     }
 
+    /// The key itself.
+    pub fn keypair(&self) -> Keypair {
+        self.0.clone()
+    }
+
     /// What tokens are signed with: the private key as libp2p writes it in a protocol buffer, 68 bytes (HORNET).
     ///
     /// # Panics

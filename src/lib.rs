@@ -7,10 +7,10 @@
 //! | layer | modules | what |
 //! | --- | --- | --- |
 //! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] [`token`] | words: bytes and text to values |
-//! | L1 | [`tangle`] [`ledger`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
+//! | L1 | [`tangle`] [`ledger`] [`gossip`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
 //! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
 //! | L3 | [`store`] [`handle`] [`keeper`] [`mining`] [`files`] [`identity`] [`logging`] | what survives, and what ports may hold |
-//! | L4 | [`rest`] [`coordinator`] [`rescue`] [`timekeeper`] [`confine`] [`firmware`] [`hardware`] | ports and hands |
+//! | L4 | [`rest`] [`net`] [`coordinator`] [`rescue`] [`timekeeper`] [`confine`] [`firmware`] [`hardware`] | ports and hands |
 //! | L5 | [`node`] [`init`] [`tools`] | the node, PID 1, tools without a node |
 //! | top | [`cli`] | command line |
 //!
@@ -36,6 +36,7 @@ pub mod engine;
 pub mod fault;
 pub mod files;
 pub mod firmware;
+pub mod gossip;
 pub mod handle;
 pub mod hardware;
 pub mod identity;
@@ -44,6 +45,7 @@ pub mod keeper;
 pub mod ledger;
 pub mod logging;
 pub mod mining;
+pub mod net;
 pub mod node;
 pub mod pow;
 pub mod protocol;

@@ -5,9 +5,12 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod peer;
 pub mod preseed;
 mod raw;
 pub mod text;
+
+pub use peer::PeerAddress;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -150,6 +153,26 @@ pub struct Snapshots {
     pub ledger_hash: Option<[u8; 32]>,
 }
 
+/// Other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peering {
+    /// Where they connect to; empty: nowhere.
+    pub bind: Vec<SocketAddr>,
+    /// How many may connect that nobody named.
+    pub unknown_peers: usize,
+    /// Those to which a connection is kept up.
+    pub peers: Vec<NamedPeer>,
+}
+
+/// A peer that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPeer {
+    /// Where it is.
+    pub address: PeerAddress,
+    /// What to call it.
+    pub alias: Option<String>,
+}
+
 /// Where a snapshot can be downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -226,6 +249,8 @@ pub struct Config {
     pub rest_public: bool,
     /// What the subject of access tokens has to be.
     pub rest_jwt_salt: String,
+    /// Other nodes.
+    pub peering: Peering,
     /// Remote proof of work.
     pub pow: Pow,
     /// Milestone issuing.

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    BaseToken, Clock, Config, Coordinator, Error, MilestoneKey, Network, Pow, Snapshots, Source, Storage, Url,
+    BaseToken, Clock, Config, Coordinator, Error, MilestoneKey, NamedPeer, Network, PeerAddress, Peering,
+    Pow, Snapshots, Source, Storage, Url,
 };
 use crate::protocol::address::Address;
 use crate::protocol::params::{ProtocolParameters, RentStructure};
@@ -21,6 +22,7 @@ struct RawConfig {
     network: RawNetwork,
     token: BaseToken,
     rest: RawRest,
+    peering: RawPeering,
     clock: RawClock,
     pow: RawPow,
     coordinator: RawCoordinator,
@@ -77,6 +79,21 @@ struct RawRest {
     bind: Spanned<String>,
     public: bool,
     jwt_salt: String,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawPeering {
+    bind: Vec<Spanned<String>>,
+    unknown_peers: Spanned<usize>,
+    peers: Vec<RawPeer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPeer {
+    address: Spanned<String>,
+    alias: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -175,6 +192,14 @@ impl Default for RawRest {
             public: false,
             jwt_salt: crate::token::SALT.to_owned(),
         }
+    }
+}
+
+/// HORNET's port and number of strangers.
+impl Default for RawPeering {
+    fn default() -> Self {
+        let bind = ["0.0.0.0:15600", "[::]:15600"].map(|one| unplaced(one.to_owned())).into();
+        Self { bind, unknown_peers: unplaced(4), peers: Vec::new() }
     }
 }
 
@@ -283,6 +308,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
         rest_bind,
         rest_public: raw.rest.public,
         rest_jwt_salt: raw.rest.jwt_salt.clone(),
+        peering: peering(&checker, &raw.peering)?,
         pow: Pow { enabled: raw.pow.enabled, workers: workers(&checker, &raw)? },
         coordinator,
         storage: Storage {
@@ -314,6 +340,45 @@ fn host_name(checker: &Checker<'_>, name: &Spanned<String>) -> Result<String, Er
     }
     let problem = format!("{:?} is no host name", name.get_ref());
     Err(checker.error("system.host_name", name, problem, "write 1 to 63 letters, digits and hyphens"))
+}
+
+/// Most peers: as many as can be connected.
+const MAX_PEERS: usize = 32;
+
+fn peering(checker: &Checker<'_>, raw: &RawPeering) -> Result<Peering, Error> {
+    let bind = |text: &Spanned<String>| {
+        text.get_ref().parse().map_err(|_| {
+            let problem = format!("{:?} is no address", text.get_ref());
+            checker.error("peering.bind", text, problem, "write IP:PORT")
+        })
+    };
+    let peer = |raw: &RawPeer| {
+        let address = PeerAddress::parse(raw.address.get_ref()).map_err(|fix| {
+            let problem = format!("{:?} is no address of a peer", raw.address.get_ref());
+            checker.error("peering.peers.address", &raw.address, problem, fix)
+        })?;
+        Ok(NamedPeer { address, alias: raw.alias.clone() })
+    };
+    let limit = |key, count: usize, at: &Spanned<_>| match count {
+        0..=MAX_PEERS => Ok(()),
+        _ => Err(checker.error(
+            key,
+            at,
+            format!("{count} are too many"),
+            &format!("write {MAX_PEERS} at most"),
+        )),
+    };
+    let unknown = &raw.unknown_peers;
+    limit("peering.unknown_peers", *unknown.get_ref(), unknown)?;
+    if let Some(last) = raw.peers.last() {
+        let at = Spanned::new(last.address.span(), 0);
+        limit("peering.peers", raw.peers.len(), &at)?;
+    }
+    Ok(Peering {
+        bind: raw.bind.iter().map(bind).collect::<Result<_, _>>()?,
+        unknown_peers: *unknown.get_ref(),
+        peers: raw.peers.iter().map(peer).collect::<Result<_, _>>()?,
+    })
 }
 
 /// More sources would not make the time any better.

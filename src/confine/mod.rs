@@ -28,6 +28,8 @@ pub struct Needs<'a> {
     pub listen: Vec<u16>,
     /// TCP ports of others that it connects to.
     pub connect: Vec<u16>,
+    /// All of them instead.
+    pub connect_anywhere: bool,
     /// UDP ports of others that it sends to.
     pub send: Vec<u16>,
 }
@@ -84,10 +86,14 @@ fn landlock(needs: &Needs<'_>) -> anyhow::Result<()> {
     let write: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | Truncate | MakeReg
         | MakeDir | RemoveFile | RemoveDir | Refer});
     let read: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let mut net = AccessNet::from_all(LANDLOCK);
+    if needs.connect_anywhere {
+        net.remove(AccessNet::ConnectTcp);
+    }
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(LANDLOCK))?
-        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .handle_access(net)?
         .scope(Scope::from_all(LANDLOCK))?
         .create()?;
     for (path, access) in
@@ -102,7 +108,7 @@ fn landlock(needs: &Needs<'_>) -> anyhow::Result<()> {
     for port in &needs.listen {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
     }
-    for port in &needs.connect {
+    for port in needs.connect.iter().filter(|_| !needs.connect_anywhere) {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
     for port in &needs.send {

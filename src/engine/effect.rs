@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ledger::{Delta, Referenced};
-use crate::protocol::id::BlockId;
+use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::Schedule;
@@ -11,12 +11,22 @@ use crate::protocol::params::Schedule;
 /// One thing to do.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Keep a new block. Durable with the next commit, or by the journal when a client waits for it.
+    /// Keep a new block, whose past cone is here. Durable with the next commit, or by the journal when a client waits for
+    /// it.
     Store {
         /// Its id.
         id: BlockId,
         /// Its binary form.
         bytes: Arc<[u8]>,
+        /// Peers should have it, too.
+        forward: bool,
+    },
+    /// Ask peers for blocks.
+    Request {
+        /// Their ids.
+        ids: Vec<BlockId>,
+        /// The milestone whose past cone they belong to, if that is known.
+        cone: Option<MilestoneIndex>,
     },
     /// Make a confirmed milestone and all blocks stored before it durable, at once or not at all.
     Commit(Box<Confirmation>),

@@ -140,8 +140,9 @@ impl Engine {
             }
             Err(error) => return Ok(Err(Halt::Parameters { index, error })),
         };
-        self.tangle.confirm(view, index, referenced.iter().map(|block| block.id))?;
         self.confirmed = stamp;
+        let catching_up = !self.is_almost_synced();
+        self.tangle.confirm(view, index, referenced.iter().map(|block| block.id), catching_up)?;
         self.effects.push_back(Effect::Commit(Box::new(Confirmation {
             block_id,
             milestone,

@@ -8,14 +8,16 @@
 pub mod checked;
 mod cone;
 pub mod effect;
+mod held;
 mod milestone;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use crate::fault::ViewError;
 use crate::ledger::authority::Authority;
 use crate::ledger::treasury::Treasury;
-use crate::protocol::block::{Parents, Payload};
+use crate::protocol::block::{Block, Parents, Payload};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
@@ -25,11 +27,15 @@ use crate::tangle::view::{TangleView, Transaction};
 use crate::tangle::{Content, Inserted, Outlook, ParentState, Tangle};
 use checked::CheckedBlock;
 use effect::Effect;
+use held::Held;
 
 pub use milestone::Halt;
 
 /// Milestones a node may lag behind and still count as almost synced.
 const ALMOST_SYNCED: u32 = 2;
+
+/// Blocks that are asked for at a time when a milestone waits.
+const MOST_ASKED: usize = 1_024;
 
 /// Where a block came from, which decides the rules it must pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +44,11 @@ pub enum Origin {
     Local,
     /// This node's own store or journal, read at start: already acknowledged.
     Replayed,
+    /// A peer.
+    Peer {
+        /// The milestone whose past cone it was asked for.
+        wanted: Option<MilestoneIndex>,
+    },
 }
 
 /// Answer to a submitted block.
@@ -118,6 +129,8 @@ pub struct Engine {
     latest: MilestoneStamp,
     pending: BTreeMap<MilestoneIndex, Pending>,
     halted: Option<Halt>,
+    /// Blocks that are not solid.
+    held: held::Waiting,
     effects: VecDeque<Effect>,
 }
 
@@ -134,6 +147,7 @@ impl Engine {
             latest: start.confirmed,
             pending: BTreeMap::new(),
             halted: None,
+            held: held::Waiting::default(),
             effects: VecDeque::new(),
         }
     }
@@ -170,21 +184,87 @@ impl Engine {
             (None, Some(Payload::Transaction(_))) => Content::Transaction(Transaction { signed }),
             (None, Some(Payload::TaggedData(_) | Payload::Milestone(_)) | None) => Content::Data,
         };
-        let Inserted::New { solid, missing: _ } = self.tangle.insert(view, id, block.parents, content)?
-        else {
+        let Inserted::New { solid, missing } = self.tangle.insert(view, id, block.parents, content)? else {
             return Ok(Verdict::Accepted { known: true });
         };
         let known = stored.is_some();
-        if !known {
-            self.effects.push_back(Effect::Store { id, bytes });
-        }
+        let cone = match origin {
+            Origin::Peer { wanted } => stamp.map(|stamp| stamp.index).into_iter().chain(wanted).min(),
+            Origin::Local | Origin::Replayed => None,
+        };
+        // HORNET: > not requested
+        let forward = matches!(origin, Origin::Local | Origin::Peer { wanted: None });
+        let held = Held { bytes: (!known).then_some(bytes), wanted: cone, forward };
+        self.held.insert(id, held, now_ms);
         if let (Some(milestone), Some(stamp)) = (milestone, stamp) {
             self.note_milestone(id, milestone, stamp);
         }
+        if !missing.is_empty() {
+            self.effects.push_back(Effect::Request { ids: missing, cone });
+        }
         for newly in solid {
-            self.tangle.offer_tip(newly, self.confirmed.index, now_ms);
+            self.became_solid(newly, now_ms);
         }
         Ok(Verdict::Accepted { known })
+    }
+
+    fn became_solid(&mut self, id: BlockId, now_ms: u64) {
+        if let Some(Held { bytes: Some(bytes), forward, .. }) = self.held.take(&id) {
+            // HORNET: > the node and the block are within below max depth of the newest milestone
+            let depth = u32::from(self.schedule.active.below_max_depth);
+            let near = self.confirmed.index.0.saturating_add(depth) >= self.latest.index.0;
+            let forward = forward && near && self.tangle.is_near(&id, self.latest.index);
+            self.effects.push_back(Effect::Store { id, bytes, forward });
+        }
+        if self.lag() <= ALMOST_SYNCED {
+            self.tangle.offer_tip(id, self.confirmed.index, now_ms);
+        }
+    }
+
+    /// Time passed: asks for what the next milestone lacks, and forgets what no milestone needs and nobody completes. To be
+    /// called each second; what it asks for has to be done before the next block.
+    ///
+    /// # Errors
+    /// [`ViewError`]: the store cannot be read; the node must stop.
+    pub fn tick(&mut self, view: &impl TangleView, now_ms: u64) -> Result<(), ViewError> {
+        while let Some(id) = self.held.overdue(now_ms) {
+            self.held.take(&id);
+            self.tangle.forget(&id);
+        }
+        if let Some((index, pending)) = self.pending.first_key_value() {
+            let parents = pending.milestone.essence.parents.as_slice();
+            let ids = self.tangle.missing(view, parents, MOST_ASKED)?;
+            if !ids.is_empty() {
+                self.effects.push_back(Effect::Request { ids, cone: Some(*index) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of a block that waits for its past cone: the store has it not.
+    pub fn held(&self, id: &BlockId) -> Option<Arc<[u8]>> {
+        self.held.get(id)?.bytes.clone()
+    }
+
+    /// Bytes that blocks take which wait for their past cone.
+    pub fn held_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// Milestones that wait for their past cone or for one another, ascending.
+    pub fn pending(&self) -> impl Iterator<Item = MilestoneIndex> + '_ {
+        self.pending.keys().copied()
+    }
+
+    /// The block of the newest milestone known, unless that is confirmed.
+    pub fn latest_block(&self) -> Option<Block> {
+        let pending = self.pending.get(&self.latest.index)?;
+        Some(Block::of_milestone(pending.milestone.clone()))
+    }
+
+    /// Milestones between the confirmed and the newest known one.
+    fn lag(&self) -> u32 {
+        self.latest.index.0.saturating_sub(self.confirmed.index.0)
     }
 
     /// The first parent that does not fit HORNET's rules for a block that the node itself sends out.
@@ -265,7 +345,6 @@ impl Engine {
 
     /// HORNET: > CMI >= LMI - 2
     pub fn is_almost_synced(&self) -> bool {
-        self.confirmed.index.0.saturating_add(ALMOST_SYNCED) >= self.latest.index.0
-            && self.latest.index != self.genesis
+        self.lag() <= ALMOST_SYNCED && self.latest.index != self.genesis
     }
 }

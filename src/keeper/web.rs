@@ -68,6 +68,26 @@ pub enum Names {
     Servers(watch::Receiver<Vec<SocketAddr>>),
 }
 
+impl Names {
+    /// The addresses of a host, which may be one itself.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<IpAddr>, String> {
+        match (host.parse::<IpAddr>(), self) {
+            (Ok(address), _) => Ok(vec![address]),
+            (Err(_), Self::System) => {
+                let found = tokio::net::lookup_host((host, port)).await;
+                Ok(found.map_err(|error| error.to_string())?.map(|found| found.ip()).collect())
+            }
+            (Err(_), Self::Servers(servers)) => {
+                let servers = servers.borrow().clone();
+                look_up(&servers, host).await
+            }
+        }
+    }
+}
+
 /// A client. Cheap to clone.
 #[derive(Clone)]
 pub struct Web {
@@ -221,17 +241,7 @@ impl Web {
     /// To the first of the name's addresses that answers.
     async fn connect(&self, url: &Url) -> Result<TcpStream, WebError> {
         let none = |problem: String| WebError::Name { host: url.host().to_owned(), problem };
-        let addresses = match (url.host().parse::<IpAddr>(), &self.names) {
-            (Ok(address), _) => vec![address],
-            (Err(_), Names::System) => {
-                let found = tokio::net::lookup_host((url.host(), url.port)).await;
-                found.map_err(|error| none(error.to_string()))?.map(|found| found.ip()).collect()
-            }
-            (Err(_), Names::Servers(servers)) => {
-                let servers = servers.borrow().clone();
-                look_up(&servers, url.host()).await.map_err(none)?
-            }
-        };
+        let addresses = self.names.addresses(url.host(), url.port).await.map_err(none)?;
         let mut failed = none("has no address".to_owned());
         for address in addresses {
             match TcpStream::connect((address, url.port)).await {

@@ -11,10 +11,13 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::recheck;
+use crate::engine::checked::CheckedBlock;
 use crate::engine::effect::{Confirmation, Effect};
 use crate::engine::{Engine, Network, Origin, Start, Verdict};
-use crate::handle::{Rates, Request, Status};
+use crate::gossip::Progress;
+use crate::handle::{Arrived, Rates, Request, Status};
 use crate::ledger::authority::Authority;
+use crate::net::Hub;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::store::{PruneError, Reader, Recovered, Store};
 
@@ -23,6 +26,9 @@ const BATCH: usize = 64;
 
 /// How often an idle engine shows that it is alive.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Bytes of blocks that wait for their past cone, beyond which peers are asked for the next milestone's alone.
+const CROWDED_BYTES: usize = 32 << 20;
 
 /// Turns of the engine's loop: it stands still only when the engine does.
 pub(super) type Turns = Arc<AtomicU64>;
@@ -42,6 +48,9 @@ pub(super) struct EngineThread {
     memory: Memory,
     /// Under the parameters in force.
     network: Arc<Network>,
+    /// The way to peers, once there is one.
+    peers: Option<Hub>,
+    ticked: Instant,
 }
 
 impl EngineThread {
@@ -74,6 +83,8 @@ impl EngineThread {
             rates: Rates::default(),
             memory,
             network,
+            peers: None,
+            ticked: Instant::now(),
         };
         let (unreferenced, journal) = (recovered.unreferenced.len(), recovered.journal.len());
         for bytes in recovered.unreferenced.into_iter().chain(recovered.journal) {
@@ -102,6 +113,23 @@ impl EngineThread {
     /// What was taken back lasts.
     pub(super) fn sync(&mut self) -> anyhow::Result<()> {
         Ok(self.store.sync_journal()?)
+    }
+
+    /// From now on, peers are told and asked.
+    pub(super) fn meet(&mut self, peers: Hub) {
+        peers.with(|gossip, _| gossip.set_ahead(self.engine.pending()));
+        self.peers = Some(peers);
+    }
+
+    /// Where this node is, as peers are told.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            confirmed: self.engine.confirmed().index,
+            latest: self.engine.latest().index,
+            pruned: self.pruning_index,
+            almost_synced: self.engine.is_almost_synced(),
+            crowded: self.engine.held_bytes() > CROWDED_BYTES,
+        }
     }
 
     pub(super) fn confirmed(&self) -> MilestoneIndex {
@@ -145,14 +173,46 @@ impl EngineThread {
                 Ok(_) => self.turn(batch, status)?,
                 Err(_) => {}
             }
+            if self.ticked.elapsed() >= IDLE {
+                self.tick()?;
+            }
+        }
+    }
+
+    /// What is due each second.
+    fn tick(&mut self) -> anyhow::Result<()> {
+        self.ticked = Instant::now();
+        let now_ms = self.now_ms();
+        self.engine.tick(&self.reader, now_ms)?;
+        self.perform(false)?;
+        if let Some(peers) = &self.peers {
+            peers.with(|gossip, _| gossip.set_ahead(self.engine.pending()));
+        }
+        self.tell_peers();
+        Ok(())
+    }
+
+    fn tell_peers(&self) {
+        if let Some(peers) = &self.peers {
+            let progress = self.progress();
+            peers.with(|gossip, now_ms| gossip.progress(progress, now_ms));
         }
     }
 
     /// One batch: every block in, one fsync, the status, then the answers.
     fn turn(&mut self, batch: Vec<Request>, status: &watch::Sender<Arc<Status>>) -> anyhow::Result<()> {
-        let mut verdicts = Vec::new();
+        let (mut verdicts, mut arrived) = (Vec::new(), false);
         for request in batch {
             match request {
+                Request::Arrived(blocks) => {
+                    for Arrived { block, wanted } in blocks {
+                        self.take(block, wanted)?;
+                    }
+                    arrived = true;
+                }
+                Request::Held { id, reply } => {
+                    let _ = reply.send(self.engine.held(&id));
+                }
                 Request::Submit { block, reply } => verdicts.push((self.submit(*block)?, reply)),
                 // A client that went away needs no answer.
                 Request::Tips { count, reply } => {
@@ -190,7 +250,10 @@ impl EngineThread {
         }
         if !verdicts.is_empty() {
             self.store.sync_journal()?;
+        }
+        if arrived || !verdicts.is_empty() {
             status.send_replace(self.status());
+            self.tell_peers();
             for (verdict, reply) in verdicts {
                 let _ = reply.send(verdict);
             }
@@ -198,7 +261,7 @@ impl EngineThread {
         Ok(())
     }
 
-    fn submit(&mut self, block: crate::engine::checked::CheckedBlock) -> anyhow::Result<Verdict> {
+    fn submit(&mut self, block: CheckedBlock) -> anyhow::Result<Verdict> {
         // Milestones are small, and the way out of a full store.
         if block.milestone.is_none() && (self.engine.halted().is_some() || self.store.is_full()?) {
             return Ok(Verdict::NoRoom);
@@ -209,15 +272,37 @@ impl EngineThread {
         Ok(verdict)
     }
 
+    /// A block of a peer: nobody waits for it to be durable before its milestone is.
+    fn take(&mut self, block: CheckedBlock, wanted: Option<MilestoneIndex>) -> anyhow::Result<()> {
+        // What a milestone needs makes room: pruning follows confirmation.
+        if block.milestone.is_none()
+            && wanted.is_none()
+            && (self.engine.halted().is_some() || self.store.is_full()?)
+        {
+            return Ok(());
+        }
+        let now_ms = self.now_ms();
+        self.engine.submit(&self.reader, block, Origin::Peer { wanted }, now_ms)?;
+        self.perform(false)
+    }
+
     /// Performs what the engine asked for, and confirms what became confirmable. `journal` is false for blocks that the
     /// journal holds already.
     fn perform(&mut self, journal: bool) -> anyhow::Result<()> {
         loop {
             while let Some(effect) = self.engine.poll() {
                 match effect {
-                    Effect::Store { id, bytes } => {
+                    Effect::Store { id, bytes, forward } => {
                         self.store.put_block(&id, &bytes, journal)?;
                         self.new_blocks += 1;
+                        if let Some(peers) = self.peers.as_ref().filter(|_| forward) {
+                            peers.with(|gossip, _| gossip.forward(id, &bytes));
+                        }
+                    }
+                    Effect::Request { ids, cone } => {
+                        if let Some(peers) = &self.peers {
+                            peers.with(|gossip, now_ms| gossip.need(&ids, cone, now_ms));
+                        }
                     }
                     Effect::Commit(confirmation) => self.commit(&confirmation)?,
                 }
@@ -240,6 +325,7 @@ impl EngineThread {
             self.network = Arc::new(Network { params: schedule.active.clone(), authority });
         }
         self.pruning_index = self.store.pruning_index()?;
+        self.tell_peers();
         let now = Instant::now();
         if let Some(before) = self.last_milestone.replace(now) {
             let seconds = now.duration_since(before).as_secs_f64().max(0.001);
@@ -273,7 +359,7 @@ impl EngineThread {
             pruning_index: self.pruning_index,
             almost_synced: self.engine.is_almost_synced(),
             halted: self.engine.halted().map(ToString::to_string),
-            peers: 0,
+            latest_block: self.engine.latest_block().map(|block| block.pack().into()),
             rates: self.rates,
         })
     }

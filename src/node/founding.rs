@@ -34,11 +34,6 @@ pub(super) const SNAPSHOTS: &str = "snapshots";
 /// Between two rounds through the sources, in seconds: the first pause, and the longest.
 const PAUSES_S: (u32, u32) = (5, 600);
 
-/// Whether a first snapshot may have to be downloaded, which takes rights that a node does not need otherwise.
-pub(super) fn may_download(config: &Config, data: &Path) -> bool {
-    !config.snapshots.sources.is_empty() && Keeper::open(data.join(SNAPSHOTS)).files().is_none()
-}
-
 /// What a first ledger is made of.
 pub(super) struct Founding<'a> {
     pub(super) config: &'a Config,

@@ -10,10 +10,10 @@ mod starting;
 mod supervised;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
+use crate::handle::peers::{PeerRequest, Peers};
 use crate::handle::{Facts, NodeHandle, REQUESTS, Status};
 use crate::hardware::heat::Sensors;
 use crate::identity::Identity;
@@ -34,6 +35,7 @@ use crate::mining::Miner;
 use crate::mining::calibration::{self, Findings};
 use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
+use crate::net::{self, Hub, Net};
 use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
 use crate::rest;
@@ -50,9 +52,6 @@ const STACK_BYTES: usize = 8 << 20;
 
 /// Folder of the store in the node's folder.
 const STORE: &str = "store";
-
-/// TCP port of web servers, which a source may redirect to.
-const HTTPS: u16 = 443;
 
 /// The engine answers what is queued and makes it durable within this time, or is given up.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -111,17 +110,15 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
     let memory = Memory::open();
     let work = Work::prepare(data, &board.pow)?;
     if supervised {
-        let mut needs = Needs {
+        let ports = config.peering.bind.iter().map(SocketAddr::port);
+        let needs = Needs {
             write: Some(data),
-            listen: vec![config.rest_bind.port(), rest::PROBE_PORT],
+            listen: ports.chain([config.rest_bind.port(), rest::PROBE_PORT]).collect(),
+            // Peers may listen on any port, and their owner names them while the node runs.
+            connect_anywhere: true,
+            send: vec![supervised::NAMES_PORT],
             ..Needs::default()
         };
-        if founding::may_download(config, data) {
-            let sources = &config.snapshots.sources;
-            let urls = sources.iter().flat_map(|source| source.delta.iter().chain([&source.full]));
-            needs.connect = urls.map(|url| url.port).chain([HTTPS, supervised::NAMES_PORT]).collect();
-            needs.send = vec![supervised::NAMES_PORT];
-        }
         confine::enter(&needs)?;
     }
     let suspects = Suspects::of(&data.join(STORE));
@@ -183,6 +180,7 @@ async fn serve(
         base_token: config.network.base_token.clone(),
         require_peers: config.require_peers,
         clock_trusted: Arc::new(AtomicBool::new(!(supervised && config.require_clock))),
+        peers: Arc::new(AtomicUsize::new(0)),
     });
     if let Some(key) = own_key
         && !network.authority.keys.iter().any(|range| range.public_key == key)
@@ -201,14 +199,17 @@ async fn serve(
     let folder = data.join(founding::SNAPSHOTS);
     let keeper = Keeper::open(folder);
     let params = &network.params;
+    let (peers, peer_requests) = Peers::new();
     let parts = rest::Parts {
         miner: work.miner(config),
         judge: Judge::start(&work.tuning),
         tokens,
         keeper: keeper.clone(),
+        peers,
     };
     let findings = work.findings;
     let (listener, probe) = listen(config, supervised).await?;
+    let sockets = net::Sockets::open(&config.peering.bind)?;
     let names = match supervised {
         true => {
             let (names, known) = watch::channel(Vec::new());
@@ -226,7 +227,7 @@ async fn serve(
         keeper: &keeper,
         identity: &identity,
         facts: &facts,
-        names,
+        names: names.clone(),
         listener: &listener,
         probe: probe.as_ref(),
     };
@@ -251,6 +252,18 @@ async fn serve(
     opening.take_back(starting, &mut engine).await?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);
+    let hub = Hub::new(engine.progress());
+    engine.meet(hub.clone());
+    let peering = sockets.addresses();
+    let setup = net::Setup {
+        key: own.keypair(),
+        peering: config.peering.clone(),
+        data: data.to_path_buf(),
+        tuning: work.tuning.clone(),
+        names,
+        sockets,
+    };
+    let net = Net::new(setup, hub, node.clone())?;
     let (engine_done, turns) = engine.spawn(status, queue)?;
     if supervised {
         let (sensors, mut capacity) = (work.sensors.clone(), work.capacity);
@@ -261,11 +274,14 @@ async fn serve(
     tracing::info!(
         network = %status.network.params.network_name,
         confirmed = status.confirmed.index.0,
+        peer_id = own.peer_id(),
+        peering = ?peering,
         rest = %listener.local_addr()?,
         "node started"
     );
     let damaged = async move { suspects.wait().await };
-    run_ports(config, &identity, (listener, probe), node, parts, findings, (engine_done, damaged)).await
+    let ports = Ports { listener, probe, node, net, peer_requests, parts };
+    run_ports(config, &identity, ports, findings, (engine_done, damaged)).await
 }
 
 /// Where clients connect to and, on a board, PID 1. Bound before anything runs: an address that is taken ends the start
@@ -283,13 +299,21 @@ async fn listen(config: &Config, supervised: bool) -> anyhow::Result<(Listener, 
 
 type Listener = Arc<TcpListener>;
 
+/// What serves others.
+struct Ports {
+    listener: Listener,
+    probe: Option<Listener>,
+    node: NodeHandle,
+    net: Net,
+    peer_requests: mpsc::Receiver<PeerRequest>,
+    parts: rest::Parts,
+}
+
 /// Serves until a signal, the end of the engine, or the end of the coordinator.
 async fn run_ports(
     config: &Config,
     identity: &Path,
-    (listener, probe): (Listener, Option<Listener>),
-    node: NodeHandle,
-    parts: rest::Parts,
+    Ports { listener, probe, node, net, peer_requests, parts }: Ports,
     findings: Findings,
     (mut engine_done, damaged): (
         tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
@@ -304,6 +328,7 @@ async fn run_ports(
         let (keeper, reader, status) = (parts.keeper.clone(), node.reader.clone(), node.status.clone());
         tokio::spawn(take_snapshots(keeper, rules, reader, status))
     });
+    let gossip = tokio::spawn(net.run(peer_requests, stopping.clone()));
     let rest = tokio::spawn(rest::serve_all(listener, probe, node.clone(), parts, stopping));
     let coordinator = match config.coordinator.enabled {
         true => {
@@ -333,6 +358,7 @@ async fn run_ports(
     stop.send_replace(true);
     // The ports hold the engine's queue; when the last of them is gone, the engine settles and ends.
     rest.await.context("the REST port panicked")?;
+    gossip.await.context("gossip panicked")?;
     if let Some(learning) = learning {
         learning.await.context("keeping what was learned panicked")?;
     }

@@ -1,6 +1,6 @@
 //! Block (TIP-24): parents, one optional payload, a nonce.
 
-use super::id::BlockId;
+use super::id::{BlockId, MilestoneIndex};
 use super::milestone::{self, Milestone};
 use super::pack::{Reader, Writer, check_ascending, check_range};
 use super::tagged_data::{self, TaggedData};
@@ -98,6 +98,19 @@ impl Payload {
         }
         writer.into_bytes()
     }
+}
+
+/// Index of the milestone that a block's payload claims to be, without a look at the rest; `None` for every other payload
+/// and for what is no block. O(1).
+pub fn peek_milestone(bytes: &[u8]) -> Option<MilestoneIndex> {
+    let mut reader = Reader::new(bytes);
+    reader.u8("protocolVersion").ok()?;
+    let parents = usize::from(reader.u8("parents count").ok()?);
+    reader.bytes("parents", parents * size_of::<BlockId>()).ok()?;
+    reader.u32("payload length").ok()?;
+    let kind = reader.u32("payload.type").ok()?;
+    let index = reader.u32("payload.index").ok()?;
+    (kind == milestone::KIND).then_some(MilestoneIndex(index))
 }
 
 /// A vertex of the Tangle.

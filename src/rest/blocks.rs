@@ -125,11 +125,29 @@ pub(super) async fn block(
     Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    by_id(&api, BlockId(path_id("blockId", &id)?), &headers)
+    let id = BlockId(path_id("blockId", &id)?);
+    let bytes = bytes_of(&api, &id).await?.ok_or_else(|| not_found(id))?;
+    written(id, bytes, &headers)
+}
+
+/// From the store, or from the engine while the block waits for its past cone.
+async fn bytes_of(api: &Api, id: &BlockId) -> Result<Option<Vec<u8>>, ApiError> {
+    if let Some(bytes) = read(&api.node, |reader| reader.block(id))? {
+        return Ok(Some(bytes));
+    }
+    if let Some(bytes) = api.node.held(*id).await? {
+        return Ok(Some(bytes.to_vec()));
+    }
+    // It may have become solid in between.
+    read(&api.node, |reader| reader.block(id))
 }
 
 pub(super) fn by_id(api: &Api, id: BlockId, headers: &HeaderMap) -> Result<Response, ApiError> {
     let bytes = read(&api.node, |reader| reader.block(&id))?.ok_or_else(|| not_found(id))?;
+    written(id, bytes, headers)
+}
+
+fn written(id: BlockId, bytes: Vec<u8>, headers: &HeaderMap) -> Result<Response, ApiError> {
     let block = Block::parse(&bytes).map_err(|error| ApiError::not_found(format!("block {id}: {error}")))?;
     Ok(media::answer(media::wanted(headers), bytes, || BlockJson::from_block(&block)))
 }
@@ -171,7 +189,7 @@ pub(super) async fn metadata(
 
 pub(super) async fn metadata_of(api: &Api, id: BlockId) -> Result<Json<Metadata>, ApiError> {
     require_synced(&api.node)?;
-    let bytes = read(&api.node, |reader| reader.block(&id))?.ok_or_else(|| not_found(id))?;
+    let bytes = bytes_of(api, &id).await?.ok_or_else(|| not_found(id))?;
     let mut reference = read(&api.node, |reader| reader.reference(&id))?;
     let mut outlook = None;
     if reference.is_none() {

@@ -13,7 +13,7 @@
 //! | `whiteflag` with a field missing | 503 | 400 | HORNET takes it for milestone 0 |
 //! | a milestone's block whose parents are too deep, posted | 400 | 201 | refusing it would end the network |
 //! | `tips`, time and id in `info`, block of its milestone, right after a start from a snapshot | 503, left out, 404 | there | the snapshot holds its milestone |
-//! | `/api/routes` and routes of what does not exist here | plugins, peers | 404 | not yet |
+//! | `/api/routes` and routes of what does not exist here | plugins | 404 | not yet |
 //!
 //! Everything from a client is bounded: connections, time for a request's head, size of a body; long reads of
 //! the store run on blocking threads, whatever needs the engine waits in its bounded queue or is refused.
@@ -28,6 +28,7 @@ mod ledger;
 mod media;
 mod milestones;
 mod outputs;
+mod peers;
 mod remote_pow;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::handle::NodeHandle;
+use crate::handle::peers::Peers;
 use crate::keeper::Keeper;
 use crate::mining::Miner;
 use crate::mining::verifier::Judge;
@@ -94,6 +96,7 @@ struct Api {
     judge: Judge,
     tokens: Tokens,
     keeper: Keeper,
+    peers: Peers,
     /// One at a time.
     pruning: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
@@ -131,6 +134,8 @@ fn router(api: Api) -> Router {
         .route("/receipts", get(ledger::receipts))
         .route("/receipts/{index}", get(ledger::receipts_migrated_at))
         .route("/whiteflag", post(ledger::white_flag))
+        .route("/peers", get(peers::list).post(peers::add))
+        .route("/peers/{id}", get(peers::one).delete(peers::remove))
         .route("/control/database/prune", post(control::prune))
         .route("/control/snapshots/create", post(control::create_snapshot));
     let cors =
@@ -185,6 +190,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// Writes snapshots on demand.
     pub keeper: Keeper,
+    /// The node's peers.
+    pub peers: Peers,
 }
 
 /// Answers 503 to everything, with what the node is doing, until `stop` resolves: a start may take its time.
@@ -206,8 +213,8 @@ pub async fn serve_all(
     parts: Parts,
     stop: watch::Receiver<bool>,
 ) {
-    let Parts { miner, judge, tokens, keeper } = parts;
-    let api = Api { node, miner, judge, tokens, keeper, pruning: Arc::new(Semaphore::new(1)), stop };
+    let Parts { miner, judge, tokens, keeper, peers } = parts;
+    let api = Api { node, miner, judge, tokens, keeper, peers, pruning: Arc::new(Semaphore::new(1)), stop };
     let (app, stop) = (router(api.clone()), api.stop.clone());
     serve_both(listener, probe, app, router(Api { miner: None, ..api }), stop).await;
 }

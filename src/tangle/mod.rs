@@ -28,8 +28,12 @@ struct Node {
     /// The milestone it carries, when validly signed.
     milestone: Option<MilestoneStamp>,
     transaction: Option<Transaction>,
+    /// Parents that are not solid.
+    open: u8,
     /// All of its past cone is known.
     solid: bool,
+    /// Its place among the solid ones.
+    order: u64,
     /// The milestone that references it.
     referenced: Option<MilestoneIndex>,
     /// Meaningful once solid.
@@ -48,6 +52,9 @@ pub struct Outlook {
     /// It is too deep to be referenced any more.
     pub should_reattach: bool,
 }
+
+/// Milestones between two looks at what is too deep, while the node catches up.
+const EVICT_EVERY: u32 = 16;
 
 /// The DAG's living part. Sole owner: the engine.
 #[derive(Debug)]
@@ -147,7 +154,16 @@ impl Tangle {
             Content::Milestone(stamp) => (Some(stamp), None),
         };
         let roots = ConeRoots::default();
-        let node = Node { parents, milestone, transaction, solid: false, referenced: None, roots };
+        let node = Node {
+            parents,
+            milestone,
+            transaction,
+            open: 0,
+            solid: false,
+            order: 0,
+            referenced: None,
+            roots,
+        };
         self.nodes.insert(id, node);
         self.solidify_from(view, id)
     }
@@ -186,6 +202,11 @@ impl Tangle {
         })
     }
 
+    /// Whether a solid block in memory is not too deep for a milestone of that index.
+    pub fn is_near(&self, id: &BlockId, latest: MilestoneIndex) -> bool {
+        self.nodes.get(id).is_some_and(|node| !self.depth.is_below_max_depth(node.roots, latest))
+    }
+
     /// Up to `count` random tips; `random` maps a bound to a number below it.
     pub fn select_tips(&self, count: usize, random: &mut dyn FnMut(usize) -> usize) -> Vec<BlockId> {
         self.tips.select(count, random)
@@ -204,7 +225,8 @@ impl Tangle {
         Ok(true)
     }
 
-    /// Takes over what milestone `index` referenced: O(its cone + unreferenced blocks).
+    /// Takes over what milestone `index` referenced: O(its cone + blocks in memory). While the node catches up, what tips
+    /// need is left for later, and so are most of the costs: O(its cone).
     ///
     /// # Errors
     /// [`ViewError`].
@@ -213,14 +235,18 @@ impl Tangle {
         view: &impl TangleView,
         index: MilestoneIndex,
         referenced: impl Iterator<Item = BlockId>,
+        catching_up: bool,
     ) -> Result<(), ViewError> {
         for id in referenced {
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.referenced = Some(index);
                 node.roots = ConeRoots::at(index);
+                self.unreferenced.remove(&node.order);
             }
         }
-        self.unreferenced.retain(|_, id| self.nodes.get(id).is_some_and(|node| node.referenced.is_none()));
+        if catching_up && !index.0.is_multiple_of(EVICT_EVERY) {
+            return Ok(());
+        }
         self.refresh_roots(view)?;
         let (nodes, depth) = (&self.nodes, self.depth);
         self.tips.rescore(|id| {
@@ -249,7 +275,8 @@ impl Tangle {
             Some(index) => index.0 >= limit,
             None => !node.solid || node.roots.youngest.0 >= limit,
         });
-        self.unreferenced.retain(|_, id| self.nodes.contains_key(id));
+        let nodes = &self.nodes;
+        self.unreferenced.retain(|_, id| nodes.contains_key(id));
     }
 }
 

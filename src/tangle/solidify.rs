@@ -1,8 +1,9 @@
-//! Solidification: a block is solid when its whole past cone is known. Missing parents are indexed, so
-//! that an arriving block wakes exactly the blocks that wait for it.
+//! Solidification: a block is solid when its whole past cone is known. Each block that is not counts the parents that it
+//! waits for, so that an arriving block wakes exactly those that wait for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::cone::ConeRoots;
 use super::view::TangleView;
 use super::{Inserted, Known, Tangle};
 use crate::fault::ViewError;
@@ -19,41 +20,92 @@ impl Tangle {
         view: &impl TangleView,
         id: BlockId,
     ) -> Result<Inserted, ViewError> {
+        let Some(node) = self.nodes.get(&id) else { return Ok(Inserted::Known) };
+        let parents = node.parents.clone();
+        let (mut missing, mut open) = (Vec::new(), 0);
+        for parent in parents.as_slice() {
+            match self.roots_of(view, parent)? {
+                Known::Solid(_) => continue,
+                Known::NotSolid => {}
+                Known::Unknown => missing.push(*parent),
+            }
+            self.waiting.0.entry(*parent).or_default().push(id);
+            open += 1;
+        }
+        self.nodes.entry(id).and_modify(|node| node.open = open);
         let mut solid = Vec::new();
-        let mut missing = Vec::new();
-        let mut queue = vec![id];
+        let mut queue = if open == 0 { vec![id] } else { Vec::new() };
         while let Some(next) = queue.pop() {
-            let Some(node) = self.nodes.get(&next).filter(|node| !node.solid) else { continue };
+            let Some(node) = self.nodes.get(&next) else { continue };
             let parents = node.parents.clone();
-            match self.joined_roots(view, &parents)? {
-                Known::Solid(roots) => {
-                    self.nodes.entry(next).and_modify(|node| {
-                        node.solid = true;
-                        node.roots = roots;
-                    });
-                    self.unreferenced.insert(self.solidified, next);
-                    self.solidified += 1;
-                    solid.push(next);
-                    queue.extend(self.waiting.0.remove(&next).unwrap_or_default());
-                }
-                Known::NotSolid | Known::Unknown => {
-                    for parent in parents.as_slice() {
-                        let unknown = match self.roots_of(view, parent)? {
-                            Known::Solid(_) => continue,
-                            Known::NotSolid => false,
-                            Known::Unknown => true,
-                        };
-                        let waiters = self.waiting.0.entry(*parent).or_default();
-                        if !waiters.contains(&next) {
-                            waiters.push(next);
-                        }
-                        if unknown {
-                            missing.push(*parent);
-                        }
+            let roots = match self.joined_roots(view, &parents)? {
+                Known::Solid(roots) => roots,
+                // A parent that is solid never ceases to be; were it so, the block would count as too deep.
+                Known::NotSolid | Known::Unknown => ConeRoots::default(),
+            };
+            let order = self.solidified;
+            self.nodes.entry(next).and_modify(|node| {
+                node.solid = true;
+                node.order = order;
+                node.roots = roots;
+            });
+            self.unreferenced.insert(order, next);
+            self.solidified += 1;
+            solid.push(next);
+            for child in self.waiting.0.remove(&next).unwrap_or_default() {
+                if let Some(node) = self.nodes.get_mut(&child) {
+                    node.open = node.open.saturating_sub(1);
+                    if node.open == 0 {
+                        queue.push(child);
                     }
                 }
             }
         }
         Ok(Inserted::New { solid, missing })
+    }
+
+    /// Forgets a block that is not solid: as if it had never come. O(blocks that wait for its parents).
+    pub fn forget(&mut self, id: &BlockId) {
+        let Some(node) = self.nodes.get(id).filter(|node| !node.solid) else { return };
+        for parent in node.parents.as_slice() {
+            if let Some(waiters) = self.waiting.0.get_mut(parent) {
+                waiters.retain(|waiter| waiter != id);
+                if waiters.is_empty() {
+                    self.waiting.0.remove(parent);
+                }
+            }
+        }
+        self.nodes.remove(id);
+    }
+
+    /// Blocks that are not known in the past cone of these, up to `most`. O(that part of the cone which is not solid).
+    ///
+    /// # Errors
+    /// [`ViewError`].
+    pub fn missing(
+        &self,
+        view: &impl TangleView,
+        of: &[BlockId],
+        most: usize,
+    ) -> Result<Vec<BlockId>, ViewError> {
+        let (mut missing, mut looked_at, mut queue) = (Vec::new(), HashSet::new(), of.to_vec());
+        while let Some(next) = queue.pop() {
+            if !looked_at.insert(next) {
+                continue;
+            }
+            match self.nodes.get(&next) {
+                Some(node) if node.solid => {}
+                Some(node) => queue.extend(node.parents.as_slice()),
+                None => {
+                    if matches!(self.roots_of(view, &next)?, Known::Unknown) {
+                        missing.push(next);
+                        if missing.len() >= most {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(missing)
     }
 }

@@ -356,7 +356,9 @@ impl Import {
         loop {
             while let Some(effect) = self.engine.poll() {
                 match effect {
-                    Effect::Store { id, bytes } => self.store.put_block(&id, &bytes, false)?,
+                    Effect::Store { id, bytes, forward: _ } => self.store.put_block(&id, &bytes, false)?,
+                    // There is nobody to ask.
+                    Effect::Request { .. } => {}
                     Effect::Commit(confirmation) => {
                         self.store.commit(&confirmation)?;
                         if let Some(schedule) = &confirmation.schedule {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer of each top-level module. A module uses lower layers, its own folder, and nothing else.
-const LAYERS: [(&str, u32); 34] = [
+const LAYERS: [(&str, u32); 36] = [
     // L0: words, pure
     ("board", 0),
     ("config", 0),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, u32); 34] = [
     // L1: rules, pure
     ("boot", 1),
     ("dhcp", 1),
+    ("gossip", 1),
     ("ledger", 1),
     ("snapshot", 1),
     ("sntp", 1),
@@ -35,6 +36,7 @@ const LAYERS: [(&str, u32); 34] = [
     ("coordinator", 4),
     ("firmware", 4),
     ("hardware", 4),
+    ("net", 4),
     ("rescue", 4),
     ("rest", 4),
     ("timekeeper", 4),

@@ -19,6 +19,7 @@ mod http;
 mod keeper;
 mod mining;
 mod node;
+mod peers;
 mod pow;
 mod powercut;
 mod prune;

@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Node {
     child: Child,
     pub(crate) api: SocketAddr,
+    /// Its line in the peering of others.
+    pub(crate) peer: String,
     /// Lines of its log after the start.
     log: mpsc::Receiver<String>,
 }
@@ -34,7 +36,10 @@ impl Node {
 
     /// On a port that is free.
     pub(crate) fn config(more: &str) -> String {
-        format!("[health]\nrequire_peers = false\n[rest]\nbind = \"127.0.0.1:0\"\n{more}")
+        format!(
+            "[health]\nrequire_peers = false\n[rest]\nbind = \"127.0.0.1:0\"\n\
+                 [peering]\nbind = [\"127.0.0.1:0\"]\n{more}"
+        )
     }
 
     /// Waits until the node says so in its log.
@@ -79,14 +84,21 @@ impl Node {
             }
         });
         let mut before = Vec::new();
-        let api = loop {
+        let (api, peer) = loop {
             let line = log.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("not started: {before:#?}"));
-            if let Some((_, address)) = line.split_once("rest=") {
-                break address.parse().unwrap();
+            if line.contains("node started") {
+                let word = |key: &str| {
+                    let word = line.split(' ').find_map(|word| word.strip_prefix(key));
+                    word.unwrap_or_else(|| panic!("{line}")).to_owned()
+                };
+                let port = word("peering=[127.0.0.1:");
+                let port = port.trim_end_matches(']');
+                let peer = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", word("peer_id=").trim_matches('"'));
+                break (word("rest=").parse().unwrap(), peer);
             }
             before.push(line);
         };
-        Self { child, api, log }
+        Self { child, api, peer, log }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

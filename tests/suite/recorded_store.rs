@@ -56,7 +56,8 @@ pub(crate) fn build(
         loop {
             while let Some(effect) = engine.poll() {
                 match effect {
-                    Effect::Store { id, bytes } => store.put_block(&id, &bytes, false).unwrap(),
+                    Effect::Store { id, bytes, forward: _ } => store.put_block(&id, &bytes, false).unwrap(),
+                    Effect::Request { .. } => {}
                     Effect::Commit(confirmation) => {
                         store.commit(&confirmation).unwrap();
                         committed(&mut store, confirmation.stamp.index);

@@ -85,10 +85,11 @@ fn live(folder: &Path) {
         loop {
             while let Some(effect) = engine.poll() {
                 match effect {
-                    Effect::Store { id, bytes } => {
+                    Effect::Store { id, bytes, forward: _ } => {
                         store.put_block(&id, &bytes, true).unwrap();
                         waiting.push(id);
                     }
+                    Effect::Request { .. } => {}
                     Effect::Commit(confirmation) => {
                         let index = confirmation.stamp.index;
                         voice.say(&format!("begins {index}"));

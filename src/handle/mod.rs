@@ -2,8 +2,10 @@
 //!
 //! A request never waits in a queue that is full: the port is told and answers 503.
 
+pub mod peers;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -34,6 +36,8 @@ pub enum Request {
         /// Verdict.
         reply: oneshot::Sender<Verdict>,
     },
+    /// Take blocks of peers. Nobody waits for an answer.
+    Arrived(Vec<Arrived>),
     /// Choose parents; answered with none when the node is not synced.
     Tips {
         /// How many at most.
@@ -69,6 +73,13 @@ pub enum Request {
         /// The milestone that is pruned last.
         reply: oneshot::Sender<Result<MilestoneIndex, PruneError>>,
     },
+    /// Give the bytes of a block that waits for its past cone.
+    Held {
+        /// The block.
+        id: BlockId,
+        /// `None` when it does not.
+        reply: oneshot::Sender<Option<Arc<[u8]>>>,
+    },
     /// Walk the cone of the next milestone.
     WhiteFlag {
         /// The milestone to be.
@@ -76,6 +87,15 @@ pub enum Request {
         /// Its roots.
         reply: oneshot::Sender<Result<Mutations, whiteflag::Error>>,
     },
+}
+
+/// A block of a peer.
+#[derive(Debug)]
+pub struct Arrived {
+    /// It passed the stateless rules.
+    pub block: CheckedBlock,
+    /// The milestone whose past cone it was asked for.
+    pub wanted: Option<MilestoneIndex>,
 }
 
 /// The node as it is now; a new value at each change.
@@ -99,8 +119,8 @@ pub struct Status {
     pub almost_synced: bool,
     /// Why confirmation stopped for good.
     pub halted: Option<String>,
-    /// Connected peers.
-    pub peers: usize,
+    /// Block of the newest milestone known, unless that is confirmed.
+    pub latest_block: Option<Arc<[u8]>>,
     /// Rates between the last two milestones.
     pub rates: Rates,
 }
@@ -127,16 +147,18 @@ pub enum Unavailable {
     Stopping,
 }
 
-/// What does not change while a node runs.
+/// What does not change with the Tangle.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// How amounts are shown.
     pub base_token: BaseToken,
     /// A node without peers is unhealthy.
     pub require_peers: bool,
-    /// Whether something confirms the clock: the one fact here that changes, told by the board's PID 1. Always
-    /// true on a host, and where the owner does not want it to count.
+    /// Whether something confirms the clock, told by the board's PID 1. Always true on a host, and where the owner does not
+    /// want it to count.
     pub clock_trusted: Arc<AtomicBool>,
+    /// Connected peers, told by the owner of the connections.
+    pub peers: Arc<AtomicUsize>,
 }
 
 impl Facts {
@@ -148,7 +170,7 @@ impl Facts {
         status.almost_synced
             && status.halted.is_none()
             && status.supported
-            && (status.peers > 0 || !self.require_peers)
+            && (self.peers.load(Ordering::Relaxed) > 0 || !self.require_peers)
             && age < HEALTHY_MILESTONE_AGE_S
             && self.clock_trusted.load(Ordering::Relaxed)
     }
@@ -201,6 +223,22 @@ impl NodeHandle {
     /// [`Unavailable`].
     pub async fn submit(&self, block: CheckedBlock) -> Result<Verdict, Unavailable> {
         self.ask(|reply| Request::Submit { block: Box::new(block), reply }).await
+    }
+
+    /// Hands blocks of peers to the engine; waits for a place in its queue.
+    ///
+    /// # Errors
+    /// [`Unavailable::Stopping`].
+    pub fn arrived_blocking(&self, blocks: Vec<Arrived>) -> Result<(), Unavailable> {
+        self.requests.blocking_send(Request::Arrived(blocks)).map_err(|_| Unavailable::Stopping)
+    }
+
+    /// The bytes of a block that waits for its past cone.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn held(&self, id: BlockId) -> Result<Option<Arc<[u8]>>, Unavailable> {
+        self.ask(|reply| Request::Held { id, reply }).await
     }
 
     /// Up to `count` parents for a new block.

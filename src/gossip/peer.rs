@@ -1,0 +1,254 @@
+//! One peer: what it says it has, how much is asked of it at a time, how much it may ask.
+
+use super::wire::Heartbeat;
+use crate::protocol::id::MilestoneIndex;
+
+/// Whose connection it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// Named by the owner: a connection is kept up.
+    Known,
+    /// Anybody.
+    Unknown,
+}
+
+/// How a connection ended, or why it has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// HORNET: > no heartbeat within 5 s of the stream's start
+    #[error("it sent no heartbeat")]
+    NoHeartbeat,
+    /// HORNET: > the last heartbeat is older than 100 s
+    #[error("its heartbeat stopped")]
+    Silent,
+    /// HORNET: > an unknown peer whose solid milestone is below what this node pruned is of no use
+    #[error("it is too far behind to be served")]
+    Behind,
+    /// It sent what can never be a block of this network.
+    #[error("it sent an invalid block")]
+    InvalidBlock,
+}
+
+/// What passed between the two nodes, as `peers` of the API tells it (TIP-25).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Blocks that were new here.
+    pub new_blocks: u32,
+    /// Blocks that were known.
+    pub known_blocks: u32,
+    /// All blocks that came.
+    pub received_blocks: u32,
+    /// Requests for blocks that came.
+    pub received_block_requests: u32,
+    /// Requests for milestones that came.
+    pub received_milestone_requests: u32,
+    /// Heartbeats that came.
+    pub received_heartbeats: u32,
+    /// Blocks that were sent.
+    pub sent_blocks: u32,
+    /// Requests for blocks that were sent.
+    pub sent_block_requests: u32,
+    /// Requests for milestones that were sent.
+    pub sent_milestone_requests: u32,
+    /// Heartbeats that were sent.
+    pub sent_heartbeats: u32,
+    /// What was not sent or not looked at, because there was too much of it.
+    pub dropped_packets: u32,
+}
+
+/// Milliseconds after which an unanswered request is asked of another peer (HORNET).
+pub(super) const ANSWER_WITHIN_MS: u64 = 5_000;
+
+/// Requests that a new peer gets at a time: one that lies about what it has gets no more than these.
+const FIRST_WINDOW: u32 = 16;
+
+/// Most requests at a time: HORNET drops answers beyond a thousand.
+const LAST_WINDOW: u32 = 512;
+
+/// Longest time that a peer is asked for nothing after it did not answer.
+const MOST_QUIET_MS: u64 = 60_000;
+
+/// How much is asked of a peer at a time: one more with each answer, half with each silence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow {
+    window: u32,
+    in_flight: u32,
+    silences: u32,
+    quiet_until_ms: u64,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { window: FIRST_WINDOW, in_flight: 0, silences: 0, quiet_until_ms: 0 }
+    }
+}
+
+impl Flow {
+    pub(super) fn room(&self, now_ms: u64) -> u32 {
+        if now_ms < self.quiet_until_ms { 0 } else { self.window.saturating_sub(self.in_flight) }
+    }
+
+    pub(super) fn asked(&mut self) {
+        self.in_flight += 1;
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.window = (self.window + 1).min(LAST_WINDOW);
+        self.silences = 0;
+    }
+
+    /// Somebody else answered.
+    pub(super) fn relieved(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// It did not answer `count` requests in time. A few of many may have been dropped on the way; none at all is silence.
+    pub(super) fn failed(&mut self, count: u32, now_ms: u64) {
+        let all = count >= self.in_flight;
+        self.in_flight = self.in_flight.saturating_sub(count);
+        self.window = (self.window / 2).max(1);
+        if all {
+            self.silences = self.silences.saturating_add(1);
+            let quiet = ANSWER_WITHIN_MS
+                .checked_shl(self.silences - 1)
+                .map_or(MOST_QUIET_MS, |ms| ms.min(MOST_QUIET_MS));
+            self.quiet_until_ms = now_ms + quiet;
+        }
+    }
+}
+
+/// What may come in a second on average.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket {
+    per_second: u64,
+    most: u64,
+    /// In thousandths.
+    level: u64,
+    at_ms: u64,
+}
+
+impl Bucket {
+    /// Full: `most` at once, `per_second` in the long run.
+    pub(super) fn new(per_second: u64, most: u64, now_ms: u64) -> Self {
+        Self { per_second, most, level: most * 1_000, at_ms: now_ms }
+    }
+
+    pub(super) fn take(&mut self, now_ms: u64) -> bool {
+        let passed = now_ms.saturating_sub(self.at_ms);
+        self.at_ms = now_ms;
+        self.level = self.level.saturating_add(passed.saturating_mul(self.per_second)).min(self.most * 1_000);
+        let enough = self.level >= 1_000;
+        if enough {
+            self.level -= 1_000;
+        }
+        enough
+    }
+}
+
+/// Blocks that nobody asked for: twice what a busy network brings.
+const BLOCKS_PER_SECOND: u64 = 4_000;
+
+/// Requests: as fast as a node syncs.
+const REQUESTS_PER_SECOND: u64 = 8_000;
+
+/// Heartbeats: one for each milestone of a node that syncs, and more.
+const HEARTBEATS_PER_SECOND: u64 = 1_000;
+
+/// A connected peer.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) relation: Relation,
+    pub(super) since_ms: u64,
+    /// The newest, and when it came.
+    pub(super) heartbeat: Option<(Heartbeat, u64)>,
+    pub(super) flow: Flow,
+    pub(super) blocks: Bucket,
+    pub(super) requests: Bucket,
+    pub(super) heartbeats: Bucket,
+    pub(super) counters: Counters,
+    /// The last heartbeat that was sent to it.
+    pub(super) told_ms: u64,
+}
+
+/// How sure it is that a peer has the data of a milestone. The greater the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Has {
+    /// It has no more than it knows to exist.
+    Unsure,
+    /// It may: it knows the milestone.
+    Perhaps,
+    /// It says so.
+    Yes,
+}
+
+impl Peer {
+    pub(super) fn new(relation: Relation, now_ms: u64) -> Self {
+        Self {
+            relation,
+            since_ms: now_ms,
+            heartbeat: None,
+            flow: Flow::default(),
+            blocks: Bucket::new(BLOCKS_PER_SECOND, BLOCKS_PER_SECOND, now_ms),
+            requests: Bucket::new(REQUESTS_PER_SECOND, 2 * REQUESTS_PER_SECOND, now_ms),
+            heartbeats: Bucket::new(HEARTBEATS_PER_SECOND, HEARTBEATS_PER_SECOND, now_ms),
+            counters: Counters::default(),
+            told_ms: now_ms,
+        }
+    }
+
+    /// Whether it has what belongs to a milestone; `None` when it has not, or has not said anything yet.
+    pub(super) fn has(&self, index: MilestoneIndex) -> Option<Has> {
+        let (heartbeat, _) = self.heartbeat?;
+        if heartbeat.pruned >= index {
+            None
+        } else if index <= heartbeat.solid {
+            Some(Has::Yes)
+        } else if index <= heartbeat.latest {
+            Some(Has::Perhaps)
+        } else {
+            Some(Has::Unsure)
+        }
+    }
+
+    /// HORNET: > solid + 2 >= max(latest, our confirmed index)
+    pub(super) fn is_synced(&self, confirmed: MilestoneIndex) -> bool {
+        self.heartbeat.is_some_and(|(heartbeat, _)| {
+            heartbeat.solid.0.saturating_add(2) >= heartbeat.latest.max(confirmed).0
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bucket, FIRST_WINDOW, Flow, LAST_WINDOW};
+
+    #[test]
+    fn the_window_opens_with_answers_and_closes_with_silence() {
+        let mut flow = Flow::default();
+        for _ in 0..2_000 {
+            flow.asked();
+            flow.answered();
+        }
+        assert_eq!(flow.room(0), LAST_WINDOW);
+        (0..10).for_each(|_| flow.asked());
+        flow.failed(3, 0);
+        assert_eq!(flow.room(0), LAST_WINDOW / 2 - 7);
+        flow.failed(7, 0);
+        assert_eq!((flow.room(4_999), flow.room(5_000)), (0, LAST_WINDOW / 4));
+        for _ in 0..20 {
+            flow.asked();
+            flow.failed(1, 100_000);
+        }
+        assert_eq!((flow.room(159_999), flow.room(160_000)), (0, 1));
+        assert_eq!(Flow::default().room(0), FIRST_WINDOW);
+    }
+
+    #[test]
+    fn a_bucket_holds_what_it_holds() {
+        let mut bucket = Bucket::new(100, 200, 0);
+        assert_eq!((0..500).filter(|_| bucket.take(0)).count(), 200);
+        assert_eq!((0..500).filter(|_| bucket.take(1_000)).count(), 100);
+        assert_eq!((0..500).filter(|_| bucket.take(u64::MAX)).count(), 200);
+    }
+}

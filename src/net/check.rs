@@ -1,0 +1,148 @@
+//! Blocks of peers on their way to the engine: parsed once, judged in batches, by one thread.
+//!
+//! What was asked for waits for its turn, so that a peer who sends faster than this node works is slowed down by TCP; what
+//! was not may take half of the queue, and is dropped beyond.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use super::hub::Hub;
+use crate::engine::Network;
+use crate::engine::checked::{self, CheckedBlock, Refusal, Work};
+use crate::gossip::{Arrival, Finding, Slot};
+use crate::handle::{Arrived, NodeHandle};
+use crate::pow::tuning::Tuning;
+use crate::pow::verify::{Claim, Verifier};
+use crate::protocol::block::Block;
+use crate::protocol::id::{BlockId, MilestoneIndex};
+
+/// Blocks that wait, 8 MiB at most.
+const QUEUE: usize = 256;
+
+/// Blocks that are judged together, and given to the engine together.
+const BATCH: usize = 64;
+
+/// Longest time that a batch of proofs of work takes, in nanoseconds.
+const BATCH_NS: u64 = 500_000;
+
+/// A block to look at.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) slot: Slot,
+    pub(super) id: BlockId,
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) arrival: Arrival,
+}
+
+/// The way to the thread; it ends with the last of these.
+#[derive(Debug, Clone)]
+pub(super) struct Checker(mpsc::Sender<Item>);
+
+impl Checker {
+    /// Starts the thread.
+    pub(super) fn start(hub: Hub, node: NodeHandle, tuning: &Tuning) -> anyhow::Result<Self> {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let verifier = Verifier::new(tuning.single_ns, &tuning.batches);
+        let most = tuning.batch_within(BATCH_NS).clamp(1, BATCH);
+        let run = move || Inspector { hub, node, verifier }.run(queue, most);
+        std::thread::Builder::new()
+            .name("check".into())
+            .spawn(run)
+            .context("starting the check of blocks")?;
+        Ok(Self(sender))
+    }
+
+    /// Whether there was room for it.
+    pub(super) async fn submit(&self, item: Item) -> bool {
+        match item.arrival {
+            Arrival::Ignore => true,
+            Arrival::Check => self.0.capacity() > QUEUE / 2 && self.0.try_send(item).is_ok(),
+            Arrival::Milestone | Arrival::Wanted(_) => self.0.send(item).await.is_ok(),
+        }
+    }
+}
+
+struct Inspector {
+    hub: Hub,
+    node: NodeHandle,
+    verifier: Verifier,
+}
+
+impl Inspector {
+    fn run(mut self, mut queue: mpsc::Receiver<Item>, most: usize) {
+        let mut batch = Vec::with_capacity(most);
+        while queue.blocking_recv_many(&mut batch, most) > 0 {
+            let good = self.check(std::mem::take(&mut batch));
+            if !good.is_empty() && self.node.arrived_blocking(good).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The blocks that the engine is to have.
+    fn check(&mut self, batch: Vec<Item>) -> Vec<Arrived> {
+        let network = self.node.status_now().network.clone();
+        let wanted = for_cones(&network);
+        let parsed = batch.iter().map(|item| Block::parse(&item.bytes)).collect::<Vec<_>>();
+        // HORNET: > requested blocks skip the proof of work
+        let claims = batch.iter().zip(&parsed).map(|(item, block)| match (item.arrival, block) {
+            (Arrival::Check | Arrival::Milestone, Ok(block)) => checked::claim(&network, &item.bytes, block),
+            (Arrival::Wanted(_) | Arrival::Ignore, _) | (_, Err(_)) => None,
+        });
+        let claims = claims.collect::<Vec<Option<Claim>>>();
+        let mut verdicts =
+            self.verifier.verify(&claims.iter().flatten().copied().collect::<Vec<_>>()).into_iter();
+        let mut good = Vec::with_capacity(batch.len());
+        for ((item, block), claim) in batch.into_iter().zip(parsed).zip(claims) {
+            let work = match claim {
+                Some(_) => Work::Judged(verdicts.next().unwrap_or(false)),
+                None => Work::Unknown,
+            };
+            let rules = if matches!(item.arrival, Arrival::Wanted(_)) { &wanted } else { &*network };
+            let result = block.map_err(Refusal::from);
+            let result = result.and_then(|block| checked::check_parsed(rules, item.bytes, block, work));
+            let finding = match &result {
+                Ok(block) => finding(item.arrival, block),
+                Err(refusal) => {
+                    tracing::debug!(block = %item.id, %refusal, "block of a peer refused");
+                    Finding::Invalid
+                }
+            };
+            self.hub.with(|gossip, now_ms| gossip.checked(item.slot, item.id, finding, now_ms));
+            if let (Ok(block), Finding::Good(milestone)) = (result, finding) {
+                let wanted = match item.arrival {
+                    Arrival::Wanted(index) => Some(index),
+                    Arrival::Milestone => milestone,
+                    Arrival::Check | Arrival::Ignore => None,
+                };
+                good.push(Arrived { block, wanted });
+            }
+        }
+        good
+    }
+}
+
+/// HORNET: > a block with a milestone payload needs no proof of work; one whose payload is no valid milestone is kept as
+/// any other. So strangers can fill the disk for nothing; here it is kept only where a milestone's past cone needs it.
+fn finding(arrival: Arrival, block: &CheckedBlock) -> Finding {
+    let milestone: Option<MilestoneIndex> = block.milestone.as_ref().map(|found| found.essence.index);
+    let claimed = block.block.milestone().is_some();
+    match arrival {
+        Arrival::Wanted(_) => Finding::Good(milestone),
+        Arrival::Check | Arrival::Milestone | Arrival::Ignore if claimed && milestone.is_none() => {
+            Finding::Useless
+        }
+        Arrival::Check | Arrival::Milestone | Arrival::Ignore => Finding::Good(milestone),
+    }
+}
+
+/// Rules for blocks that a milestone references, perhaps: they were good under the parameters of their time, of which work
+/// and storage deposit may have changed since.
+fn for_cones(network: &Network) -> Network {
+    let mut network = network.clone();
+    network.params.min_pow_score = 0;
+    network.params.rent.v_byte_cost = 0;
+    network
+}

@@ -1,0 +1,139 @@
+//! The gossip machine with the links that its outputs go to. Everybody calls it, nobody waits for it: the lock is held for
+//! microseconds, never across an await.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use libp2p::PeerId;
+use tokio::sync::Notify;
+
+use super::outbox::Outbox;
+use crate::gossip::peer::Relation;
+use crate::gossip::{Gossip, Output, PeerState, Progress, SLOTS, Slot};
+
+/// One peer's stream.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: PeerId,
+    pub(super) relation: Relation,
+    /// This node opened the stream.
+    pub(super) opened: bool,
+    pub(super) outbox: Outbox,
+    /// Ends the stream and its connection.
+    pub(super) end: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    gossip: Gossip,
+    links: Vec<Option<Arc<Link>>>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    inner: Arc<Mutex<Inner>>,
+    started: Instant,
+}
+
+impl Hub {
+    /// Nobody is connected.
+    pub fn new(progress: Progress) -> Self {
+        let inner = Inner { gossip: Gossip::new(progress), links: vec![None; SLOTS] };
+        Self { inner: Arc::new(Mutex::new(inner)), started: Instant::now() }
+    }
+
+    /// Calls the machine, with the time in milliseconds, and does what it asks for.
+    pub fn with<T>(&self, call: impl FnOnce(&mut Gossip, u64) -> T) -> T {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = call(&mut inner.gossip, now_ms);
+        while let Some(output) = inner.gossip.poll() {
+            match output {
+                Output::Send { to, frame } => {
+                    for slot in to.iter() {
+                        let sent = inner.links[slot.place()]
+                            .as_ref()
+                            .is_none_or(|link| link.outbox.push(frame.clone()));
+                        if !sent {
+                            inner.gossip.overrun(slot);
+                        }
+                    }
+                }
+                Output::Drop { slot, reason } => {
+                    if let Some(link) = inner.links[slot.place()].take() {
+                        close(&link, &reason);
+                    }
+                }
+            }
+        }
+        result
+    }
+
+    /// Links a stream, unless the peer has one already or there is no place.
+    pub(super) fn connect(
+        &self,
+        peer: PeerId,
+        relation: Relation,
+        opened: bool,
+    ) -> Option<(Slot, Arc<Link>)> {
+        let link = Arc::new(Link { peer, relation, opened, outbox: Outbox::default(), end: Notify::new() });
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let slot = {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = inner.gossip.connected(relation, now_ms)?;
+            inner.links[slot.place()] = Some(link.clone());
+            slot
+        };
+        self.with(|_, _| ());
+        tracing::info!(%peer, "peer connected");
+        Some((slot, link))
+    }
+
+    /// A stream ended by itself.
+    pub(super) fn disconnect(&self, slot: Slot, link: &Arc<Link>, reason: &dyn std::fmt::Display) {
+        let mine = {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = &mut inner.links[slot.place()];
+            // It may belong to another one by now.
+            let mine = place.as_ref().is_some_and(|other| Arc::ptr_eq(other, link));
+            if mine {
+                *place = None;
+            }
+            mine
+        };
+        if mine {
+            self.with(|gossip, now_ms| gossip.gone(slot, now_ms));
+            close(link, reason);
+        }
+    }
+
+    /// Ends a peer's stream.
+    pub(super) fn end(&self, peer: &PeerId, reason: &dyn std::fmt::Display) {
+        if let Some((slot, link)) = self.find(peer) {
+            self.disconnect(slot, &link, reason);
+        }
+    }
+
+    /// The stream of a peer.
+    pub(super) fn find(&self, peer: &PeerId) -> Option<(Slot, Arc<Link>)> {
+        self.links().find(|(_, link)| link.peer == *peer)
+    }
+
+    pub(super) fn links(&self) -> impl Iterator<Item = (Slot, Arc<Link>)> + use<> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = inner.links.clone();
+        Slot::all().zip(links).filter_map(|(slot, link)| Some((slot, link?)))
+    }
+
+    /// What is known of a peer.
+    pub(super) fn state(&self, slot: Slot) -> Option<PeerState> {
+        self.with(|gossip, _| gossip.peer(slot))
+    }
+}
+
+fn close(link: &Link, reason: &dyn std::fmt::Display) {
+    tracing::info!(peer = %link.peer, %reason, "peer disconnected");
+    link.outbox.close();
+    link.end.notify_one();
+}

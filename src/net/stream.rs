@@ -1,0 +1,154 @@
+//! One peer's stream: frames in, frames out, until one side ends it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::swarm::Stream;
+
+use super::check::{Checker, Item};
+use super::hub::{Hub, Link};
+use crate::gossip::wire::{self, MAX_FRAME_BYTES, Message};
+use crate::gossip::{Arrival, Finding, Slot};
+use crate::handle::NodeHandle;
+use crate::protocol::block::{self, Block};
+use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::store;
+
+/// HORNET: > a peer that sends not one byte for 60 s is let go
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
+/// HORNET: > a peer that takes nothing for 10 s is let go
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is read at once.
+const BUFFER_BYTES: usize = 2 * MAX_FRAME_BYTES;
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("it closed the connection")]
+    Closed,
+    #[error("it sent nothing for a minute")]
+    Silent,
+    #[error("it takes nothing any more")]
+    Stuck,
+    #[error(transparent)]
+    Wire(#[from] wire::Error),
+    #[error("the node cannot serve it: {0}")]
+    Store(#[from] store::Error),
+    #[error("it was told to go")]
+    Told,
+}
+
+/// What a stream needs of the node.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) hub: Hub,
+    pub(super) node: NodeHandle,
+    pub(super) checker: Checker,
+}
+
+/// Runs until the stream ends.
+pub(super) async fn run(parts: Parts, slot: Slot, link: Arc<Link>, stream: Stream) {
+    let (reader, writer) = stream.split();
+    let end = tokio::select! {
+        end = read(&parts, slot, &link, reader) => end,
+        end = write(&link, writer) => end,
+        () = link.end.notified() => Err(End::Told),
+    };
+    if let Err(end) = end {
+        parts.hub.disconnect(slot, &link, &end);
+    }
+}
+
+async fn write(link: &Link, mut to: impl AsyncWrite + Unpin) -> Result<(), End> {
+    let mut batch = Vec::new();
+    while link.outbox.take(&mut batch).await {
+        let write = async {
+            to.write_all(&batch).await?;
+            to.flush().await
+        };
+        tokio::time::timeout(WRITE_WITHIN, write).await.map_err(|_| End::Stuck)??;
+        batch.clear();
+    }
+    Err(End::Told)
+}
+
+async fn read(parts: &Parts, slot: Slot, link: &Link, mut from: impl AsyncRead + Unpin) -> Result<(), End> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut filled = 0;
+    loop {
+        let read = tokio::time::timeout(READ_WITHIN, from.read(&mut buffer[filled..]));
+        let count = read.await.map_err(|_| End::Silent)??;
+        if count == 0 {
+            return Err(End::Closed);
+        }
+        filled += count;
+        let mut at = 0;
+        while let Some((message, length)) = wire::parse(&buffer[at..filled])? {
+            take(parts, slot, link, message).await?;
+            at += length;
+        }
+        // Less than a frame is left, so there is room for the rest of it.
+        buffer.copy_within(at..filled, 0);
+        filled -= at;
+    }
+}
+
+async fn take(parts: &Parts, slot: Slot, link: &Link, message: Message<'_>) -> Result<(), End> {
+    let hub = &parts.hub;
+    match message {
+        Message::Heartbeat(heartbeat) => hub.with(|gossip, now_ms| gossip.heartbeat(slot, heartbeat, now_ms)),
+        Message::MilestoneRequest(index) => {
+            if hub.with(|gossip, now_ms| gossip.may_ask(slot, true, now_ms))
+                && let Some(bytes) = milestone(&parts.node, index)?
+            {
+                answer(hub, slot, link, block::id_of(&bytes), &bytes);
+            }
+        }
+        Message::BlockRequest(id) => {
+            if hub.with(|gossip, now_ms| gossip.may_ask(slot, false, now_ms))
+                && let Some(bytes) = parts.node.reader.block(&id)?
+            {
+                answer(hub, slot, link, id, &bytes);
+            }
+        }
+        // HORNET: > an empty block is swallowed
+        Message::Block([]) => {}
+        Message::Block(bytes) => {
+            let id = block::id_of(bytes);
+            let arrival = hub.with(|gossip, now_ms| gossip.block(slot, id, bytes, now_ms));
+            if arrival != Arrival::Ignore
+                && !parts.checker.submit(Item { slot, id, bytes: bytes.into(), arrival }).await
+            {
+                hub.with(|gossip, now_ms| {
+                    gossip.overrun(slot);
+                    gossip.checked(slot, id, Finding::Useless, now_ms);
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn answer(hub: &Hub, slot: Slot, link: &Link, id: BlockId, bytes: &[u8]) {
+    let sent = link.outbox.push(Message::Block(bytes).pack().into());
+    hub.with(|gossip, _| if sent { gossip.answered(slot, id) } else { gossip.overrun(slot) });
+}
+
+/// HORNET: > the block of a milestone is made of its payload: its parents, no nonce. Index 0 asks for the newest one.
+fn milestone(node: &NodeHandle, index: MilestoneIndex) -> Result<Option<Vec<u8>>, End> {
+    let status = node.status_now();
+    if (index.0 == 0 || index == status.latest.index)
+        && let Some(block) = &status.latest_block
+    {
+        return Ok(Some(block.to_vec()));
+    }
+    let index = if index.0 == 0 { status.confirmed.index } else { index };
+    let stored = node.reader.milestone(index)?;
+    Ok(stored.map(|stored| Block::of_milestone(stored.milestone).pack()))
+}

@@ -1,0 +1,90 @@
+//! Several real nodes on one network.
+
+use std::path::Path;
+
+use osmia::coordinator;
+use osmia::protocol::address::Address;
+use osmia::protocol::block::Payload;
+use osmia::protocol::hex;
+use osmia::protocol::tagged_data::TaggedData;
+use serde_json::Value;
+
+use crate::node::Node;
+
+fn data(text: &str) -> Payload {
+    Payload::TaggedData(TaggedData::new(b"peers".to_vec(), text.as_bytes().to_vec()).unwrap())
+}
+
+/// A node in `folder` that joins the network whose founder's data are in `founder`, by way of `peers`.
+fn join(folder: &Path, founder: &Path, peers: &[&str]) -> Node {
+    let identity = founder.join("data/identity");
+    let key = hex::encode(&coordinator::public_key(&identity).unwrap());
+    let owner = Address::of_key(&coordinator::genesis_key(&identity).unwrap()).to_bech32("tst");
+    let peers = peers.iter().map(|address| format!("{{ address = \"{address}\" }}")).collect::<Vec<_>>();
+    let text = format!(
+        "[health]\n[rest]\nbind = \"127.0.0.1:0\"\n[peering]\nbind = [\"127.0.0.1:0\"]\npeers = [{}]\n\
+         [network]\nmilestone_keys = [{{ public_key = \"{key}\" }}]\ngenesis_address = \"{owner}\"\n",
+        peers.join(", ")
+    );
+    Node::start_with(&folder.join("node.toml"), &text, &folder.join("data"))
+}
+
+fn post(node: &Node, text: &str) -> String {
+    let answer = node.post("application/vnd.iota.serializer-v1", &node.mined(data(text)));
+    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    let body: Value = serde_json::from_slice(&answer.body).unwrap();
+    body["blockId"].as_str().unwrap().to_owned()
+}
+
+fn is_referenced(node: &Node, id: &str) -> bool {
+    let answer = node.get(&format!("/api/core/v2/blocks/{id}/metadata"));
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    body["ledgerInclusionState"] == "noTransaction"
+}
+
+#[test]
+fn nodes_join_late_follow_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| {
+        let place = folder.path().join(name);
+        std::fs::create_dir_all(&place).unwrap();
+        place
+    };
+    let (one, two, three) = (place("one"), place("two"), place("three"));
+    let founder = Node::start(&one, "");
+    founder.wait_confirmed(3);
+    let first = post(&founder, "before anybody came");
+    // The second knows the founder, the third only the second.
+    let second = join(&two, &one, &[&founder.peer]);
+    let third = join(&three, &one, &[&second.peer]);
+    for node in [&second, &third] {
+        node.wait_for("synced node", |node| node.get("/health").status == 200 && is_referenced(node, &first));
+    }
+    // Blocks of each of them reach all of them, and a milestone.
+    for (from, text) in
+        [(&founder, "from the founder"), (&second, "from the second"), (&third, "from the third")]
+    {
+        let id = post(from, text);
+        for node in [&founder, &second, &third] {
+            node.wait_for("referenced block", |node| is_referenced(node, &id));
+        }
+    }
+    // One that was away asks for what it missed.
+    let peer = second.peer.clone();
+    second.stop();
+    let at = founder.confirmed();
+    founder.wait_confirmed(at + 3);
+    assert!(third.confirmed() <= at + 1, "the third hears of the founder by the second alone");
+    let missed = post(&founder, "while the second was away");
+    let second = join(&two, &one, &[&founder.peer]);
+    second.wait_for("referenced block", |node| is_referenced(node, &missed));
+    let third = {
+        third.stop();
+        let _ = peer;
+        join(&three, &one, &[&second.peer])
+    };
+    third.wait_for("referenced block", |node| is_referenced(node, &missed));
+    for node in [founder, second, third] {
+        node.stop();
+    }
+}
