@@ -14,11 +14,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::engine::{Unfit, Verdict, checked};
-use crate::handle::{NodeHandle, Status, Unavailable};
+use crate::engine::checked::{self, CheckedBlock};
+use crate::engine::{Unfit, Verdict};
+use crate::handle::{Arrived, NodeHandle, Status, Unavailable};
 use crate::ledger::whiteflag::{self, Mutations, Question};
 use crate::protocol::block::{Block, Parents};
-use crate::protocol::id::BlockId;
+use crate::protocol::id::MilestoneIndex;
 use crate::protocol::milestone::{Essence, Milestone};
 use key::Key;
 use state::State;
@@ -124,9 +125,23 @@ impl Coordinator {
             tracing::info!(index = signed, "submitting the signed milestone again");
             let bytes = Arc::<[u8]>::from(self.state.block()?);
             self.check_state(&bytes)?;
-            return self.submit(bytes).await;
+            return self.resubmit(bytes).await;
         }
         Ok(())
+    }
+
+    /// Blocks of peers may be lost that the milestone references: peers have them still, and are asked.
+    async fn resubmit(&self, bytes: Arc<[u8]>) -> Result<(), Error> {
+        let block = self.check(bytes)?;
+        let wanted = Some(MilestoneIndex(self.state.index));
+        match self.node.submit(block.clone()).await? {
+            Verdict::Accepted { .. } => Ok(()),
+            Verdict::NoRoom => Err(Error::Refused("no room".into())),
+            Verdict::Rejected(unfit) => {
+                tracing::warn!(parent = %unfit.parent, "peers are asked for what the signed milestone references");
+                Ok(self.node.arrived(vec![Arrived { block, wanted }]).await?)
+            }
+        }
     }
 
     /// The block in the state must carry the milestone that the state names.
@@ -193,6 +208,16 @@ impl Coordinator {
 
     /// Hands a milestone block to the node; it is confirmed and durable when this returns.
     async fn submit(&self, bytes: Arc<[u8]>) -> Result<(), Error> {
+        match self.node.submit(self.check(bytes)?).await? {
+            Verdict::Accepted { .. } => Ok(()),
+            Verdict::NoRoom => Err(Error::Refused("no room".into())),
+            Verdict::Rejected(Unfit { parent, state }) => {
+                Err(Error::Refused(format!("parent {parent}: {state:?}")))
+            }
+        }
+    }
+
+    fn check(&self, bytes: Arc<[u8]>) -> Result<CheckedBlock, Error> {
         let checked = checked::check(&self.node.status_now().network, bytes)
             .map_err(|error| Error::Refused(error.to_string()))?;
         if checked.milestone.is_none() {
@@ -200,14 +225,6 @@ impl Coordinator {
                 "the network's milestone keys do not include this coordinator's".into(),
             ));
         }
-        match self.node.submit(checked).await? {
-            Verdict::Accepted { .. } => Ok(()),
-            Verdict::NoRoom => Err(Error::Refused("no room".into())),
-            Verdict::Rejected(Unfit { parent, state }) => Err(refused(parent, state)),
-        }
+        Ok(checked)
     }
-}
-
-fn refused(parent: BlockId, state: crate::tangle::ParentState) -> Error {
-    Error::Refused(format!("parent {parent}: {state:?}"))
 }

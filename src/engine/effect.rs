@@ -27,6 +27,8 @@ pub enum Effect {
         ids: Vec<BlockId>,
         /// The milestone whose past cone they belong to, if that is known.
         cone: Option<MilestoneIndex>,
+        /// The block that was built on them.
+        child: Option<BlockId>,
     },
     /// Make a confirmed milestone and all blocks stored before it durable, at once or not at all.
     Commit(Box<Confirmation>),

@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod arrival;
 pub mod checked;
 mod cone;
 pub mod effect;
@@ -200,7 +201,7 @@ impl Engine {
             self.note_milestone(id, milestone, stamp);
         }
         if !missing.is_empty() {
-            self.effects.push_back(Effect::Request { ids: missing, cone });
+            self.effects.push_back(Effect::Request { ids: missing, cone, child: Some(id) });
         }
         for newly in solid {
             self.became_solid(newly, now_ms);
@@ -235,7 +236,7 @@ impl Engine {
             let parents = pending.milestone.essence.parents.as_slice();
             let ids = self.tangle.missing(view, parents, MOST_ASKED)?;
             if !ids.is_empty() {
-                self.effects.push_back(Effect::Request { ids, cone: Some(*index) });
+                self.effects.push_back(Effect::Request { ids, cone: Some(*index), child: None });
             }
         }
         Ok(())

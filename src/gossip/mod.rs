@@ -6,7 +6,9 @@
 //! | what | HORNET | here |
 //! | --- | --- | --- |
 //! | a peer that claims milestones that it has not | is asked for 150 at once, again each 5 s | for 16, then for half as many after each silence, and ever more seldom |
-//! | what is wanted | some requests stay for ever | nothing stays longer than somebody needs it |
+//! | what is wanted | some requests stay for ever, others 15 s | nothing stays longer than somebody needs it |
+//! | a parent that no milestone needs | needs no proof of work when it was asked for | needs it |
+//! | milestones that nobody signed | are kept as blocks, without proof of work | so are a few of each peer |
 //! | blocks of clients | sent to each peer twice | once |
 //! | heartbeats while syncing | one for each milestone | five a second at most |
 //!
@@ -86,6 +88,11 @@ impl Slots {
         self.0 |= 1 << slot.0;
     }
 
+    /// Adds all of them.
+    pub fn add(&mut self, others: Self) {
+        self.0 |= others.0;
+    }
+
     fn remove(&mut self, slot: Slot) {
         self.0 &= !(1 << slot.0);
     }
@@ -139,6 +146,8 @@ pub enum Arrival {
     Check,
     /// Look at it: the milestone that it claims to be was asked for.
     Milestone,
+    /// Look at it: some block was built on it.
+    Asked,
     /// Look at it: it was asked for, as part of that milestone's past cone.
     Wanted(MilestoneIndex),
 }
@@ -148,6 +157,8 @@ pub enum Arrival {
 pub enum Finding {
     /// A block of this network; perhaps the one of a milestone.
     Good(Option<MilestoneIndex>),
+    /// A milestone that nobody signed. It is a block like any other (HORNET), but one that cost no work.
+    Forged,
     /// Of no use, and no offence: it may come again.
     Useless,
     /// It breaks a rule.
@@ -262,7 +273,8 @@ impl Gossip {
         let milestone = block::peek_milestone(bytes);
         let asked = milestone.is_some_and(|index| self.requests.wanted(&Want::Milestone(index)).is_some());
         let arrival = match self.requests.wanted(&want) {
-            Some(index) => Arrival::Wanted(index),
+            Some(Some(index)) => Arrival::Wanted(index),
+            Some(None) => Arrival::Asked,
             None if asked => Arrival::Milestone,
             None => Arrival::Check,
         };
@@ -285,15 +297,22 @@ impl Gossip {
         }
         peer.counters.new_blocks += 1;
         self.seen.insert(id, Passed { holders: Slots::of(slot), checking: true });
-        if matches!(arrival, Arrival::Wanted(_)) {
+        if matches!(arrival, Arrival::Wanted(_) | Arrival::Asked) {
             self.requests.arrived(&want, slot, &mut self.peers);
             self.ask(now_ms);
         }
         arrival
     }
 
-    /// A block was looked at that `slot` had sent.
-    pub fn checked(&mut self, slot: Slot, id: BlockId, finding: Finding, now_ms: u64) {
+    /// A block was looked at that `slot` had sent: whether it is to be kept.
+    pub fn checked(&mut self, slot: Slot, id: BlockId, finding: Finding, now_ms: u64) -> bool {
+        let peer = self.peers[slot.place()].as_mut();
+        // Anybody could fill the disk with them for nothing: what milestones need of them is asked for all the same.
+        let finding = match finding {
+            Finding::Forged if peer.is_some_and(|peer| peer.forged.take(now_ms)) => Finding::Good(None),
+            Finding::Forged => Finding::Useless,
+            other @ (Finding::Good(_) | Finding::Useless | Finding::Invalid) => other,
+        };
         match finding {
             Finding::Good(milestone) => {
                 if let Some(passed) = self.seen.get(&id) {
@@ -307,7 +326,7 @@ impl Gossip {
                     self.ask(now_ms);
                 }
             }
-            Finding::Useless => {
+            Finding::Useless | Finding::Forged => {
                 self.seen.remove(&id);
             }
             Finding::Invalid => {
@@ -317,13 +336,22 @@ impl Gossip {
                 }
             }
         }
+        matches!(finding, Finding::Good(_))
     }
 
-    /// These blocks are needed: for the past cone of a milestone, or for that of some block.
-    pub fn need(&mut self, ids: &[BlockId], cone: Option<MilestoneIndex>, now_ms: u64) {
+    /// These blocks are needed: for the past cone of a milestone, or for that of some block. `child` was built on them.
+    pub fn need(
+        &mut self,
+        ids: &[BlockId],
+        cone: Option<MilestoneIndex>,
+        child: Option<BlockId>,
+        now_ms: u64,
+    ) {
         let index = cone.unwrap_or(self.progress.latest);
+        let holders = child.and_then(|child| self.seen.get(&child)).map(|passed| passed.holders);
         for id in ids {
-            self.requests.want(Want::Block(*id), index, cone.is_some(), now_ms);
+            let holders = holders.unwrap_or_default();
+            self.requests.want(Want::Block(*id), index, cone.is_some(), holders, now_ms);
         }
         self.ask(now_ms);
     }
@@ -430,7 +458,7 @@ impl Gossip {
         let last = self.target().min(MilestoneIndex(self.progress.confirmed.0.saturating_add(WINDOW)));
         for index in (first.0..=last.0).map(MilestoneIndex) {
             if !self.ahead.contains(&index) {
-                self.requests.want(Want::Milestone(index), index, false, now_ms);
+                self.requests.want(Want::Milestone(index), index, true, Slots::default(), now_ms);
             }
         }
         self.ask(now_ms);

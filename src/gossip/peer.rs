@@ -57,7 +57,10 @@ pub struct Counters {
 }
 
 /// Milliseconds after which an unanswered request is asked of another peer (HORNET).
-pub(super) const ANSWER_WITHIN_MS: u64 = 5_000;
+const ANSWER_WITHIN_MS: u64 = 5_000;
+
+/// The same for a peer that was silent before: others may have what it only claims to have.
+const DOUBTFUL_WITHIN_MS: u64 = 1_000;
 
 /// Requests that a new peer gets at a time: one that lies about what it has gets no more than these.
 const FIRST_WINDOW: u32 = 16;
@@ -84,8 +87,15 @@ impl Default for Flow {
 }
 
 impl Flow {
-    pub(super) fn room(&self, now_ms: u64) -> u32 {
-        if now_ms < self.quiet_until_ms { 0 } else { self.window.saturating_sub(self.in_flight) }
+    /// How much more can be asked of it. What no milestone needs gets half of the window.
+    pub(super) fn room(&self, firm: bool, now_ms: u64) -> u32 {
+        let window = if firm { self.window } else { self.window.div_ceil(2) };
+        if now_ms < self.quiet_until_ms { 0 } else { window.saturating_sub(self.in_flight) }
+    }
+
+    /// How long an answer is waited for before somebody else is asked.
+    pub(super) fn patience_ms(&self) -> u64 {
+        if self.silences == 0 { ANSWER_WITHIN_MS } else { DOUBTFUL_WITHIN_MS }
     }
 
     pub(super) fn asked(&mut self) {
@@ -98,7 +108,7 @@ impl Flow {
         self.silences = 0;
     }
 
-    /// Somebody else answered.
+    /// Somebody else answered, or it may never have had what it was asked for.
     pub(super) fn relieved(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
@@ -121,26 +131,27 @@ impl Flow {
 /// What may come in a second on average.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
-    per_second: u64,
+    per_1000_seconds: u64,
     most: u64,
-    /// In thousandths.
+    /// In millionths.
     level: u64,
     at_ms: u64,
 }
 
 impl Bucket {
-    /// Full: `most` at once, `per_second` in the long run.
-    pub(super) fn new(per_second: u64, most: u64, now_ms: u64) -> Self {
-        Self { per_second, most, level: most * 1_000, at_ms: now_ms }
+    /// Full: `most` at once, `per_1000_seconds` in the long run.
+    pub(super) fn new(per_1000_seconds: u64, most: u64, now_ms: u64) -> Self {
+        Self { per_1000_seconds, most, level: most * 1_000_000, at_ms: now_ms }
     }
 
     pub(super) fn take(&mut self, now_ms: u64) -> bool {
         let passed = now_ms.saturating_sub(self.at_ms);
         self.at_ms = now_ms;
-        self.level = self.level.saturating_add(passed.saturating_mul(self.per_second)).min(self.most * 1_000);
-        let enough = self.level >= 1_000;
+        let more = passed.saturating_mul(self.per_1000_seconds);
+        self.level = self.level.saturating_add(more).min(self.most * 1_000_000);
+        let enough = self.level >= 1_000_000;
         if enough {
-            self.level -= 1_000;
+            self.level -= 1_000_000;
         }
         enough
     }
@@ -155,6 +166,12 @@ const REQUESTS_PER_SECOND: u64 = 8_000;
 /// Heartbeats: one for each milestone of a node that syncs, and more.
 const HEARTBEATS_PER_SECOND: u64 = 1_000;
 
+/// Milestones that nobody signed: 280 MB a day of the longest blocks.
+const FORGED_PER_1000_SECONDS: u64 = 100;
+
+/// As many of them at once.
+const MOST_FORGED: u64 = 8;
+
 /// A connected peer.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -166,6 +183,7 @@ pub(super) struct Peer {
     pub(super) blocks: Bucket,
     pub(super) requests: Bucket,
     pub(super) heartbeats: Bucket,
+    pub(super) forged: Bucket,
     pub(super) counters: Counters,
     /// The last heartbeat that was sent to it.
     pub(super) told_ms: u64,
@@ -189,9 +207,10 @@ impl Peer {
             since_ms: now_ms,
             heartbeat: None,
             flow: Flow::default(),
-            blocks: Bucket::new(BLOCKS_PER_SECOND, BLOCKS_PER_SECOND, now_ms),
-            requests: Bucket::new(REQUESTS_PER_SECOND, 2 * REQUESTS_PER_SECOND, now_ms),
-            heartbeats: Bucket::new(HEARTBEATS_PER_SECOND, HEARTBEATS_PER_SECOND, now_ms),
+            blocks: Bucket::new(1_000 * BLOCKS_PER_SECOND, BLOCKS_PER_SECOND, now_ms),
+            requests: Bucket::new(1_000 * REQUESTS_PER_SECOND, 2 * REQUESTS_PER_SECOND, now_ms),
+            heartbeats: Bucket::new(1_000 * HEARTBEATS_PER_SECOND, HEARTBEATS_PER_SECOND, now_ms),
+            forged: Bucket::new(FORGED_PER_1000_SECONDS, MOST_FORGED, now_ms),
             counters: Counters::default(),
             told_ms: now_ms,
         }
@@ -230,23 +249,24 @@ mod tests {
             flow.asked();
             flow.answered();
         }
-        assert_eq!(flow.room(0), LAST_WINDOW);
+        assert_eq!(flow.room(true, 0), LAST_WINDOW);
         (0..10).for_each(|_| flow.asked());
         flow.failed(3, 0);
-        assert_eq!(flow.room(0), LAST_WINDOW / 2 - 7);
+        assert_eq!(flow.room(true, 0), LAST_WINDOW / 2 - 7);
         flow.failed(7, 0);
-        assert_eq!((flow.room(4_999), flow.room(5_000)), (0, LAST_WINDOW / 4));
+        assert_eq!((flow.room(true, 4_999), flow.room(true, 5_000)), (0, LAST_WINDOW / 4));
         for _ in 0..20 {
             flow.asked();
             flow.failed(1, 100_000);
         }
-        assert_eq!((flow.room(159_999), flow.room(160_000)), (0, 1));
-        assert_eq!(Flow::default().room(0), FIRST_WINDOW);
+        assert_eq!((flow.room(true, 159_999), flow.room(true, 160_000)), (0, 1));
+        assert_eq!(Flow::default().room(false, 0), FIRST_WINDOW / 2);
+        assert_eq!(Flow::default().room(true, 0), FIRST_WINDOW);
     }
 
     #[test]
     fn a_bucket_holds_what_it_holds() {
-        let mut bucket = Bucket::new(100, 200, 0);
+        let mut bucket = Bucket::new(100_000, 200, 0);
         assert_eq!((0..500).filter(|_| bucket.take(0)).count(), 200);
         assert_eq!((0..500).filter(|_| bucket.take(1_000)).count(), 100);
         assert_eq!((0..500).filter(|_| bucket.take(u64::MAX)).count(), 200);

@@ -5,15 +5,22 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Slot;
-use super::peer::{ANSWER_WITHIN_MS, Has, Peer};
+use super::peer::{Has, Peer};
+use super::{Slot, Slots};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 
-/// Milliseconds after which nobody wants a thing any more (HORNET: > requests older than 15 s are discarded).
-const FORGET_AFTER_MS: u64 = 15_000;
+/// Milliseconds after which nobody wants a thing any more: as long as the engine keeps a block that waits for it. HORNET
+/// discards requests after 15 s, but keeps the blocks: what is built on them is not solidified then.
+const FORGET_AFTER_MS: u64 = 60_000;
 
 /// Most things wanted at a time, about 200 bytes each. What does not fit is asked for when it is spoken of again.
 const MOST_WANTED: usize = 32_768;
+
+/// Most of those that no milestone needs: strangers can make up as many as they like.
+const MOST_SOFT: usize = 2_048;
+
+/// Peers that are asked for such a thing.
+const MOST_TRIES: u8 = 6;
 
 /// Things that are looked at to find one that a peer has.
 const MOST_LOOKED_AT: usize = 1_024;
@@ -33,53 +40,79 @@ struct Entry {
     /// Needed until that milestone is confirmed.
     firm: bool,
     spoken_of_ms: u64,
-    /// Whom it is asked of, and since when.
-    asked: Option<(Slot, u64)>,
+    /// Who has what was built on it.
+    holders: Slots,
+    asked: Option<Asked>,
     /// Who did not answer.
     silent: Option<Slot>,
+    tries: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    of: Slot,
+    until_ms: u64,
+    /// It says that it has it: not to answer counts against it.
+    promised: bool,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     entries: HashMap<Want, Entry>,
+    /// Those that no milestone needs.
+    soft: usize,
     /// Those that are asked of nobody.
     queued: BTreeSet<(MilestoneIndex, Want)>,
-    /// Those that are asked of somebody, by time.
+    /// Those that are asked of somebody, by the time until which an answer is waited for.
     asked: BTreeSet<(u64, Want)>,
 }
 
 impl Requests {
-    /// Something is needed, still or again; `firm` when it is so for that milestone.
-    pub(super) fn want(&mut self, want: Want, index: MilestoneIndex, firm: bool, now_ms: u64) {
+    /// Something is needed, still or again; `firm` when it is so for that milestone, else for a block that `holders` have.
+    pub(super) fn want(
+        &mut self,
+        want: Want,
+        index: MilestoneIndex,
+        firm: bool,
+        holders: Slots,
+        now_ms: u64,
+    ) {
         if let Some(entry) = self.entries.get_mut(&want) {
             entry.spoken_of_ms = now_ms;
-            entry.firm |= firm;
+            entry.holders.add(holders);
+            if firm && !entry.firm {
+                entry.firm = true;
+                self.soft -= 1;
+            }
             if index < entry.index {
                 if self.queued.remove(&(entry.index, want)) {
                     self.queued.insert((index, want));
                 }
                 entry.index = index;
             }
-        } else if self.entries.len() < MOST_WANTED {
-            self.entries.insert(want, Entry { index, firm, spoken_of_ms: now_ms, asked: None, silent: None });
+        } else if self.entries.len() < MOST_WANTED && (firm || self.soft < MOST_SOFT) {
+            let (spoken_of_ms, asked, silent) = (now_ms, None, None);
+            self.entries.insert(want, Entry { index, firm, spoken_of_ms, holders, asked, silent, tries: 0 });
             self.queued.insert((index, want));
+            self.soft += usize::from(!firm);
         }
     }
 
-    /// The milestone that something is needed for.
-    pub(super) fn wanted(&self, want: &Want) -> Option<MilestoneIndex> {
-        self.entries.get(want).map(|entry| entry.index)
+    /// Whether something is wanted: `Some` of the milestone that needs it, if one does.
+    pub(super) fn wanted(&self, want: &Want) -> Option<Option<MilestoneIndex>> {
+        self.entries.get(want).map(|entry| entry.firm.then_some(entry.index))
     }
 
     /// It is here. `by` brought it.
     pub(super) fn arrived(&mut self, want: &Want, by: Slot, peers: &mut [Option<Peer>]) {
         let Some(entry) = self.entries.remove(want) else { return };
+        self.soft -= usize::from(!entry.firm);
         self.queued.remove(&(entry.index, *want));
-        if let Some((slot, since_ms)) = entry.asked {
-            self.asked.remove(&(since_ms, *want));
-            if let Some(Some(peer)) = peers.get_mut(slot.place()) {
-                if by == slot { peer.flow.answered() } else { peer.flow.relieved() }
+        if let Some(Asked { of, until_ms, .. }) = entry.asked {
+            self.asked.remove(&(until_ms, *want));
+            if let Some(Some(peer)) = peers.get_mut(of.place()) {
+                if by == of { peer.flow.answered() } else { peer.flow.relieved() }
             }
         }
     }
@@ -92,7 +125,7 @@ impl Requests {
         now_ms: u64,
     ) -> Vec<(Slot, Want)> {
         let mut out = Vec::new();
-        let mut room = peers.iter().flatten().map(|peer| peer.flow.room(now_ms)).sum::<u32>();
+        let mut room = peers.iter().flatten().map(|peer| peer.flow.room(true, now_ms)).sum::<u32>();
         if room == 0 {
             return out;
         }
@@ -102,27 +135,25 @@ impl Requests {
                 break;
             }
             let Some(entry) = self.entries.get_mut(want) else { continue };
-            let least = match want {
-                Want::Milestone(_) => Has::Perhaps,
-                // Who sent a child of it may have it, whatever its heartbeat said before.
-                Want::Block(_) => Has::Unsure,
-            };
-            let Some(slot) = choose(peers, *index, least, entry.silent, now_ms) else { continue };
-            if let Some(Some(peer)) = peers.get_mut(slot.place()) {
+            let Some((of, promised)) = choose(peers, want, entry, now_ms) else { continue };
+            let mut until_ms = now_ms;
+            if let Some(Some(peer)) = peers.get_mut(of.place()) {
                 peer.flow.asked();
+                until_ms += peer.flow.patience_ms();
                 match want {
                     Want::Milestone(_) => peer.counters.sent_milestone_requests += 1,
                     Want::Block(_) => peer.counters.sent_block_requests += 1,
                 }
             }
             room -= 1;
-            entry.asked = Some((slot, now_ms));
-            out.push((slot, *want));
+            entry.asked = Some(Asked { of, until_ms, promised });
+            self.asked.insert((until_ms, *want));
+            entry.tries = entry.tries.saturating_add(1);
+            out.push((of, *want));
         }
         for (_, want) in &out {
             if let Some(entry) = self.entries.get(want) {
                 self.queued.remove(&(entry.index, *want));
-                self.asked.insert((now_ms, *want));
             }
         }
         out
@@ -131,18 +162,20 @@ impl Requests {
     /// What is not answered in time is asked of others; what nobody needs is forgotten.
     pub(super) fn expire(&mut self, peers: &mut [Option<Peer>], confirmed: MilestoneIndex, now_ms: u64) {
         let mut failed = vec![0; peers.len()];
-        while let Some((since_ms, want)) = self.asked.first().copied() {
-            if since_ms + ANSWER_WITHIN_MS > now_ms {
+        while let Some((until_ms, want)) = self.asked.first().copied() {
+            if until_ms > now_ms {
                 break;
             }
             self.asked.pop_first();
             if let Some(entry) = self.entries.get_mut(&want)
-                && let Some((slot, _)) = entry.asked.take()
+                && let Some(Asked { of, promised, .. }) = entry.asked.take()
             {
-                entry.silent = Some(slot);
+                entry.silent = Some(of);
                 self.queued.insert((entry.index, want));
-                if let Some(count) = failed.get_mut(slot.place()) {
+                if promised && let Some(count) = failed.get_mut(of.place()) {
                     *count += 1;
+                } else if let Some(Some(peer)) = peers.get_mut(of.place()) {
+                    peer.flow.relieved();
                 }
             }
         }
@@ -151,15 +184,16 @@ impl Requests {
                 peer.flow.failed(count, now_ms);
             }
         }
-        let queued = &mut self.queued;
+        let (queued, soft) = (&mut self.queued, &mut self.soft);
         self.entries.retain(|want, entry| {
             let needed = match entry.firm {
                 true => entry.index > confirmed,
-                false => entry.spoken_of_ms + FORGET_AFTER_MS > now_ms,
+                false => entry.spoken_of_ms + FORGET_AFTER_MS > now_ms && entry.tries < MOST_TRIES,
             };
             let keep = needed || entry.asked.is_some();
             if !keep {
                 queued.remove(&(entry.index, *want));
+                *soft -= usize::from(!entry.firm);
             }
             keep
         });
@@ -168,19 +202,20 @@ impl Requests {
     /// Whatever was asked of a peer that is gone is asked of others.
     pub(super) fn gone(&mut self, slot: Slot) {
         let lost = |want: &Want| {
-            self.entries.get(want).is_some_and(|entry| entry.asked.is_some_and(|(asked, _)| asked == slot))
+            self.entries.get(want).is_some_and(|entry| entry.asked.is_some_and(|asked| asked.of == slot))
         };
         let lost = self.asked.iter().filter(|(_, want)| lost(want)).copied().collect::<Vec<_>>();
-        for (since_ms, want) in lost {
-            self.asked.remove(&(since_ms, want));
+        for (until_ms, want) in lost {
+            self.asked.remove(&(until_ms, want));
             if let Some(entry) = self.entries.get_mut(&want) {
                 entry.asked = None;
                 self.queued.insert((entry.index, want));
             }
         }
         // Its place may be given to another peer, who is innocent. Order is of no matter here.
-        for entry in self.entries.values_mut().filter(|entry| entry.silent == Some(slot)) {
-            entry.silent = None;
+        for entry in self.entries.values_mut() {
+            entry.silent = entry.silent.filter(|silent| *silent != slot);
+            entry.holders.remove(slot);
         }
     }
 
@@ -190,20 +225,24 @@ impl Requests {
     }
 }
 
-/// The peer that most surely has it; of several, the one with the most room. Who was silent comes last.
-fn choose(
-    peers: &[Option<Peer>],
-    index: MilestoneIndex,
-    least: Has,
-    silent: Option<Slot>,
-    now_ms: u64,
-) -> Option<Slot> {
+/// The peer that most surely has it, and whether it says so; of several, the one with the most room. Who was silent comes
+/// last.
+fn choose(peers: &[Option<Peer>], want: &Want, entry: &Entry, now_ms: u64) -> Option<(Slot, bool)> {
+    let least = match want {
+        Want::Milestone(_) => Has::Perhaps,
+        // Who has a child of it may have it, whatever its heartbeat said before.
+        Want::Block(_) => Has::Unsure,
+    };
     let fit = |(slot, peer): (Slot, &Option<Peer>)| {
         let peer = peer.as_ref()?;
-        let room = peer.flow.room(now_ms);
-        let has = peer.has(index).filter(|has| *has >= least)?;
-        (room > 0).then_some(((silent != Some(slot), has, room), slot))
+        let room = peer.flow.room(entry.firm, now_ms);
+        let has = peer.has(entry.index).filter(|has| *has >= least)?;
+        let rank = (entry.silent != Some(slot), entry.holders.contains(slot), has, room);
+        // Who says that it has a milestone has its past cone, and its block.
+        let promised = has == Has::Yes && (entry.firm || matches!(want, Want::Milestone(_)));
+        (room > 0).then_some((rank, slot, promised))
     };
     let fitting = Slot::all().zip(peers).filter_map(fit);
-    fitting.max_by_key(|(rank, slot)| (*rank, std::cmp::Reverse(*slot))).map(|(_, slot)| slot)
+    let best = fitting.max_by_key(|(rank, slot, _)| (*rank, std::cmp::Reverse(*slot)));
+    best.map(|(_, slot, promised)| (slot, promised))
 }

@@ -233,6 +233,14 @@ impl NodeHandle {
         self.requests.blocking_send(Request::Arrived(blocks)).map_err(|_| Unavailable::Stopping)
     }
 
+    /// The same for the node's own work.
+    ///
+    /// # Errors
+    /// [`Unavailable::Stopping`].
+    pub async fn arrived(&self, blocks: Vec<Arrived>) -> Result<(), Unavailable> {
+        self.requests.send(Request::Arrived(blocks)).await.map_err(|_| Unavailable::Stopping)
+    }
+
     /// The bytes of a block that waits for its past cone.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! The network: ports opened as configured, every Ethernet link brought up, a DHCP lease for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeWriter;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
@@ -17,7 +18,7 @@ use crate::firmware::netlink;
 /// Cables are plugged and pulled; links are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What is open: the status page always, and the REST API as the configuration says.
+/// What is open: the status page always, REST API and gossip as the configuration says.
 pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
     let tcp = |port, from| AllowRule { protocol: Protocol::Tcp, port, from };
     let page = tcp(80, Source::PrivateRanges);
@@ -25,7 +26,12 @@ pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
         let from = if config.rest_public { Source::Any } else { Source::PrivateRanges };
         tcp(config.rest_bind.port(), from)
     });
-    std::iter::once(page).chain(rest).collect()
+    // Other nodes come from anywhere: what they may do is bounded by the node.
+    let peering =
+        config.iter().flat_map(|config| &config.peering.bind).filter(|address| !address.ip().is_loopback());
+    let ports = peering.map(SocketAddr::port).collect::<BTreeSet<_>>();
+    let gossip = ports.into_iter().map(|port| tcp(port, Source::Any));
+    std::iter::once(page).chain(rest).chain(gossip).collect()
 }
 
 /// Replaces the closed firewall by the configured one.

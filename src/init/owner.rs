@@ -6,6 +6,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::setup::{BOOT, DATA};
@@ -131,6 +132,12 @@ fn node_toml() -> Result<(Config, String), String> {
     // Those below need rights, 80 is the status page's, and one is for the board's own probe.
     if port <= 80 || port == rest::PROBE_PORT {
         return Err(named(format!("rest.bind: port {port} is taken on a board; write another, like 14265")));
+    }
+    let taken = |port| port <= 80 || port == rest::PROBE_PORT || port == config.rest_bind.port();
+    if let Some(port) = config.peering.bind.iter().map(SocketAddr::port).find(|port| taken(*port)) {
+        return Err(named(format!(
+            "peering.bind: port {port} is taken on a board; write another, like 15600"
+        )));
     }
     Ok((config, text))
 }

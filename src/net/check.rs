@@ -9,14 +9,14 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::hub::Hub;
-use crate::engine::Network;
-use crate::engine::checked::{self, CheckedBlock, Refusal, Work};
-use crate::gossip::{Arrival, Finding, Slot};
+use crate::engine::arrival;
+use crate::engine::checked::{self, Refusal, Work};
+use crate::gossip::{Arrival, Slot};
 use crate::handle::{Arrived, NodeHandle};
 use crate::pow::tuning::Tuning;
 use crate::pow::verify::{Claim, Verifier};
 use crate::protocol::block::Block;
-use crate::protocol::id::{BlockId, MilestoneIndex};
+use crate::protocol::id::BlockId;
 
 /// Blocks that wait, 8 MiB at most.
 const QUEUE: usize = 256;
@@ -59,7 +59,7 @@ impl Checker {
         match item.arrival {
             Arrival::Ignore => true,
             Arrival::Check => self.0.capacity() > QUEUE / 2 && self.0.try_send(item).is_ok(),
-            Arrival::Milestone | Arrival::Wanted(_) => self.0.send(item).await.is_ok(),
+            Arrival::Milestone | Arrival::Asked | Arrival::Wanted(_) => self.0.send(item).await.is_ok(),
         }
     }
 }
@@ -84,11 +84,13 @@ impl Inspector {
     /// The blocks that the engine is to have.
     fn check(&mut self, batch: Vec<Item>) -> Vec<Arrived> {
         let network = self.node.status_now().network.clone();
-        let wanted = for_cones(&network);
+        let for_cones = arrival::rules_of_cones(&network);
         let parsed = batch.iter().map(|item| Block::parse(&item.bytes)).collect::<Vec<_>>();
         // HORNET: > requested blocks skip the proof of work
         let claims = batch.iter().zip(&parsed).map(|(item, block)| match (item.arrival, block) {
-            (Arrival::Check | Arrival::Milestone, Ok(block)) => checked::claim(&network, &item.bytes, block),
+            (Arrival::Check | Arrival::Milestone | Arrival::Asked, Ok(block)) => {
+                checked::claim(&network, &item.bytes, block)
+            }
             (Arrival::Wanted(_) | Arrival::Ignore, _) | (_, Err(_)) => None,
         });
         let claims = claims.collect::<Vec<Option<Claim>>>();
@@ -100,49 +102,19 @@ impl Inspector {
                 Some(_) => Work::Judged(verdicts.next().unwrap_or(false)),
                 None => Work::Unknown,
             };
-            let rules = if matches!(item.arrival, Arrival::Wanted(_)) { &wanted } else { &*network };
+            let rules = if matches!(item.arrival, Arrival::Wanted(_)) { &for_cones } else { &*network };
             let result = block.map_err(Refusal::from);
             let result = result.and_then(|block| checked::check_parsed(rules, item.bytes, block, work));
-            let finding = match &result {
-                Ok(block) => finding(item.arrival, block),
-                Err(refusal) => {
-                    tracing::debug!(block = %item.id, %refusal, "block of a peer refused");
-                    Finding::Invalid
-                }
-            };
-            self.hub.with(|gossip, now_ms| gossip.checked(item.slot, item.id, finding, now_ms));
-            if let (Ok(block), Finding::Good(milestone)) = (result, finding) {
-                let wanted = match item.arrival {
-                    Arrival::Wanted(index) => Some(index),
-                    Arrival::Milestone => milestone,
-                    Arrival::Check | Arrival::Ignore => None,
-                };
+            if let Err(refusal) = &result {
+                tracing::debug!(block = %item.id, %refusal, "block of a peer refused");
+            }
+            let finding = arrival::finding(item.arrival, &result);
+            let keep = self.hub.with(|gossip, now_ms| gossip.checked(item.slot, item.id, finding, now_ms));
+            if let Some(block) = result.ok().filter(|_| keep) {
+                let wanted = arrival::wanted(item.arrival, &block);
                 good.push(Arrived { block, wanted });
             }
         }
         good
     }
-}
-
-/// HORNET: > a block with a milestone payload needs no proof of work; one whose payload is no valid milestone is kept as
-/// any other. So strangers can fill the disk for nothing; here it is kept only where a milestone's past cone needs it.
-fn finding(arrival: Arrival, block: &CheckedBlock) -> Finding {
-    let milestone: Option<MilestoneIndex> = block.milestone.as_ref().map(|found| found.essence.index);
-    let claimed = block.block.milestone().is_some();
-    match arrival {
-        Arrival::Wanted(_) => Finding::Good(milestone),
-        Arrival::Check | Arrival::Milestone | Arrival::Ignore if claimed && milestone.is_none() => {
-            Finding::Useless
-        }
-        Arrival::Check | Arrival::Milestone | Arrival::Ignore => Finding::Good(milestone),
-    }
-}
-
-/// Rules for blocks that a milestone references, perhaps: they were good under the parameters of their time, of which work
-/// and storage deposit may have changed since.
-fn for_cones(network: &Network) -> Network {
-    let mut network = network.clone();
-    network.params.min_pow_score = 0;
-    network.params.rent.v_byte_cost = 0;
-    network
 }

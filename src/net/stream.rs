@@ -127,7 +127,7 @@ async fn take(parts: &Parts, slot: Slot, link: &Link, message: Message<'_>) -> R
             {
                 hub.with(|gossip, now_ms| {
                     gossip.overrun(slot);
-                    gossip.checked(slot, id, Finding::Useless, now_ms);
+                    gossip.checked(slot, id, Finding::Useless, now_ms)
                 });
             }
         }

@@ -299,9 +299,9 @@ impl EngineThread {
                             peers.with(|gossip, _| gossip.forward(id, &bytes));
                         }
                     }
-                    Effect::Request { ids, cone } => {
+                    Effect::Request { ids, cone, child } => {
                         if let Some(peers) = &self.peers {
-                            peers.with(|gossip, now_ms| gossip.need(&ids, cone, now_ms));
+                            peers.with(|gossip, now_ms| gossip.need(&ids, cone, child, now_ms));
                         }
                     }
                     Effect::Commit(confirmation) => self.commit(&confirmation)?,

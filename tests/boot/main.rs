@@ -104,7 +104,7 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     });
 
     // The README's table of ports.
-    let table = scan::Ports { open: vec![80, 14_265], refused: vec![] };
+    let table = scan::Ports { open: vec![80, 14_265, 15_600], refused: vec![] };
     assert_eq!(scan::tcp(address.into()), table, "IPv4");
     assert_eq!(scan::tcp(lan.link_local_of_board()), table, "IPv6");
     // So many that one address may have at once.

@@ -275,7 +275,7 @@ fn a_node_begins_with_a_downloaded_snapshot() {
     let api = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = format!(
         "[network]\nname = \"handed out\"\nmilestone_keys = [{{ public_key = \"{}\" }}]\n\
-         [rest]\nbind = \"{api}\"\n[snapshots]\nauthority = \"\"\"{}\"\"\"\n\
+         [rest]\nbind = \"{api}\"\n[peering]\nbind = []\n[snapshots]\nauthority = \"\"\"{}\"\"\"\n\
          sources = [{{ full = \"https://{address}/full\", delta = \"https://{address}/delta\" }}]\n",
         osmia::protocol::hex::encode(&key),
         authority.pem(),

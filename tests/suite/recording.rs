@@ -215,7 +215,7 @@ pub(crate) fn configuration(recording: &Recording, pow: bool) -> String {
          v_byte_cost = {}\nv_byte_factor_data = {}\nv_byte_factor_key = {}\n\
          milestone_threshold = {}\nmilestone_keys = [{}]\n\
          [token]\nname = {}\nticker_symbol = {}\nunit = {}\nsubunit = {}\ndecimals = {}\nuse_metric_prefix = {}\n\
-         [health]\nrequire_peers = false\n[rest]\nbind = \"127.0.0.1:0\"\n[pow]\nenabled = {pow}\n",
+         [health]\nrequire_peers = false\n[rest]\nbind = \"127.0.0.1:0\"\n[peering]\nbind = [\"127.0.0.1:0\"]\n[pow]\nenabled = {pow}\n",
         network["networkName"],
         network["bech32Hrp"],
         params["minPowScore"],

@@ -422,7 +422,7 @@ fn a_member_without_its_network_is_unhealthy_and_says_so() {
     let public = ed25519_zebra::VerificationKey::from(&ed25519_zebra::SigningKey::from(seed));
     let config = folder.path().join("member.toml");
     let text = format!(
-        "[network]\nname = \"alone\"\nmilestone_keys = [{{ public_key = \"{}\" }}]\n[rest]\nbind = \"127.0.0.1:0\"\n",
+        "[network]\nname = \"alone\"\nmilestone_keys = [{{ public_key = \"{}\" }}]\n[rest]\nbind = \"127.0.0.1:0\"\n[peering]\nbind = []\n",
         hex::encode(&<[u8; 32]>::from(public))
     );
     let node = Node::start_with(&config, &text, &folder.path().join("data"));

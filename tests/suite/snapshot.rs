@@ -327,7 +327,7 @@ fn a_node_starts_from_the_snapshot_of_another() {
     let text = |name: &str, key: [u8; 32]| {
         let key = osmia::protocol::hex::encode(&key);
         format!(
-            "[network]\nname = \"{name}\"\nmilestone_keys = [{{ public_key = \"{key}\" }}]\n[rest]\nbind = \"127.0.0.1:0\"\n"
+            "[network]\nname = \"{name}\"\nmilestone_keys = [{{ public_key = \"{key}\" }}]\n[rest]\nbind = \"127.0.0.1:0\"\n[peering]\nbind = []\n"
         )
     };
     let (config, data) = (other.path().join("node.toml"), other.path().join("data"));
