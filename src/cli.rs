@@ -12,6 +12,7 @@ use crate::boot::minimum;
 use crate::config::Config;
 use crate::confine::{self, Needs};
 use crate::mining::{bench, calibration};
+use crate::node::devnet::Devnet;
 use crate::pow::tuning::Override;
 use crate::tools::{self, Db, Tools};
 use crate::{hardware, node, rescue, timekeeper};
@@ -46,14 +47,17 @@ enum Command {
         #[arg(long)]
         pow_threads: Option<u32>,
     },
-    /// Found a private Tangle on this machine and run its only node
+    /// Found a private Tangle on this machine and run its nodes
     Devnet {
         /// Folder for everything the node keeps
         #[arg(long, default_value = "osmia-devnet")]
         data: PathBuf,
-        /// Where the REST API listens
+        /// Where the REST API listens; further nodes take the ports that follow, and gossip those 1,335 above
         #[arg(long, default_value = "127.0.0.1:14265")]
-        rest: String,
+        rest: SocketAddr,
+        /// How many nodes
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+        nodes: u16,
         /// Do proof of work for clients
         #[arg(long)]
         pow: bool,
@@ -160,13 +164,13 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             confine::enter(&Needs { connect, send, ..Needs::default() })?;
             Ok(timekeeper::run()?)
         }
-        Command::Devnet { data, rest, pow } => {
-            let text = format!(
-                "[coordinator]\nenabled = true\n[health]\nrequire_peers = false\n\
-                 [network]\nname = \"osmia-devnet\"\n[rest]\nbind = {rest:?}\n[pow]\nenabled = {pow}\n"
-            );
-            let config = Config::parse(&text).context("--rest")?;
-            node::run(&config, &data, &node::Board::default())
+        Command::Devnet { data, rest, nodes, pow } => {
+            let devnet = Devnet { data, rest, pow, nodes };
+            if nodes > 1 {
+                return devnet.run();
+            }
+            let config = Config::parse(&devnet.founder()).context("--rest")?;
+            node::run(&config, &devnet.data, &node::Board::default())
         }
         Command::Pow { command: PowCommand::Bench { ms, sustain, json } } => pow_bench(ms, sustain, json),
         Command::Tools(tools) => tools::run(tools, &mut std::io::stdout().lock()),

@@ -36,12 +36,17 @@ impl PeerAddress {
             return Err("the host is no address, or no name, of the kind that stands before it");
         }
         let port = port.parse().ok().filter(|port| *port > 0).ok_or("the port is none of 1 to 65535")?;
-        let base58 = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
-        if !(40..=64).contains(&id.len()) || !id.bytes().all(base58) {
+        if !Self::is_id(id) {
             return Err("the peer id is no base58 text like 12D3Koo...");
         }
         let (kind, host, id) = ((*kind).to_owned(), (*host).to_owned(), (*id).to_owned());
         Ok(Self { kind, host, port, id })
+    }
+
+    /// Whether a text can be an identity; the identity is not decoded.
+    pub fn is_id(text: &str) -> bool {
+        let base58 = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
+        (40..=64).contains(&text.len()) && text.bytes().all(base58)
     }
 
     /// Without the identity.

@@ -298,7 +298,7 @@ impl Gossip {
         peer.counters.new_blocks += 1;
         self.seen.insert(id, Passed { holders: Slots::of(slot), checking: true });
         if matches!(arrival, Arrival::Wanted(_) | Arrival::Asked) {
-            self.requests.arrived(&want, slot, &mut self.peers);
+            self.requests.arrived(&want, Some(slot), &mut self.peers);
             self.ask(now_ms);
         }
         arrival
@@ -319,7 +319,7 @@ impl Gossip {
                     passed.checking = false;
                 }
                 if let Some(index) = milestone {
-                    self.requests.arrived(&Want::Milestone(index), slot, &mut self.peers);
+                    self.requests.arrived(&Want::Milestone(index), Some(slot), &mut self.peers);
                     if index > self.progress.confirmed {
                         self.ahead.insert(index);
                     }
@@ -405,6 +405,9 @@ impl Gossip {
     /// Which milestones above the confirmed one are here: whatever was thought before.
     pub fn set_ahead(&mut self, indexes: impl IntoIterator<Item = MilestoneIndex>) {
         self.ahead = indexes.into_iter().collect();
+        for index in &self.ahead {
+            self.requests.arrived(&Want::Milestone(*index), None, &mut self.peers);
+        }
     }
 
     /// Time passed; to be called each second, or more often.

@@ -43,8 +43,8 @@ struct Entry {
     /// Who has what was built on it.
     holders: Slots,
     asked: Option<Asked>,
-    /// Who did not answer.
-    silent: Option<Slot>,
+    /// Who did not answer, since all were asked.
+    silent: Slots,
     tries: u8,
 }
 
@@ -92,7 +92,7 @@ impl Requests {
                 entry.index = index;
             }
         } else if self.entries.len() < MOST_WANTED && (firm || self.soft < MOST_SOFT) {
-            let (spoken_of_ms, asked, silent) = (now_ms, None, None);
+            let (spoken_of_ms, asked, silent) = (now_ms, None, Slots::default());
             self.entries.insert(want, Entry { index, firm, spoken_of_ms, holders, asked, silent, tries: 0 });
             self.queued.insert((index, want));
             self.soft += usize::from(!firm);
@@ -104,15 +104,15 @@ impl Requests {
         self.entries.get(want).map(|entry| entry.firm.then_some(entry.index))
     }
 
-    /// It is here. `by` brought it.
-    pub(super) fn arrived(&mut self, want: &Want, by: Slot, peers: &mut [Option<Peer>]) {
+    /// It is here. `by` brought it, if that is known.
+    pub(super) fn arrived(&mut self, want: &Want, by: Option<Slot>, peers: &mut [Option<Peer>]) {
         let Some(entry) = self.entries.remove(want) else { return };
         self.soft -= usize::from(!entry.firm);
         self.queued.remove(&(entry.index, *want));
         if let Some(Asked { of, until_ms, .. }) = entry.asked {
             self.asked.remove(&(until_ms, *want));
             if let Some(Some(peer)) = peers.get_mut(of.place()) {
-                if by == of { peer.flow.answered() } else { peer.flow.relieved() }
+                if by == Some(of) { peer.flow.answered() } else { peer.flow.relieved() }
             }
         }
     }
@@ -146,6 +146,9 @@ impl Requests {
                 }
             }
             room -= 1;
+            if entry.silent.contains(of) {
+                entry.silent = Slots::default();
+            }
             entry.asked = Some(Asked { of, until_ms, promised });
             self.asked.insert((until_ms, *want));
             entry.tries = entry.tries.saturating_add(1);
@@ -170,7 +173,7 @@ impl Requests {
             if let Some(entry) = self.entries.get_mut(&want)
                 && let Some(Asked { of, promised, .. }) = entry.asked.take()
             {
-                entry.silent = Some(of);
+                entry.silent.insert(of);
                 self.queued.insert((entry.index, want));
                 if promised && let Some(count) = failed.get_mut(of.place()) {
                     *count += 1;
@@ -214,7 +217,7 @@ impl Requests {
         }
         // Its place may be given to another peer, who is innocent. Order is of no matter here.
         for entry in self.entries.values_mut() {
-            entry.silent = entry.silent.filter(|silent| *silent != slot);
+            entry.silent.remove(slot);
             entry.holders.remove(slot);
         }
     }
@@ -226,7 +229,7 @@ impl Requests {
 }
 
 /// The peer that most surely has it, and whether it says so; of several, the one with the most room. Who was silent comes
-/// last.
+/// last: whoever may have it is asked in turn.
 fn choose(peers: &[Option<Peer>], want: &Want, entry: &Entry, now_ms: u64) -> Option<(Slot, bool)> {
     let least = match want {
         Want::Milestone(_) => Has::Perhaps,
@@ -237,10 +240,12 @@ fn choose(peers: &[Option<Peer>], want: &Want, entry: &Entry, now_ms: u64) -> Op
         let peer = peer.as_ref()?;
         let room = peer.flow.room(entry.firm, now_ms);
         let has = peer.has(entry.index).filter(|has| *has >= least)?;
-        let rank = (entry.silent != Some(slot), entry.holders.contains(slot), has, room);
+        let holder = entry.holders.contains(slot);
+        // Who confirmed the milestone has its past cone; who has a child may still wait for this itself.
+        let sure = if entry.firm { (has as u8, u8::from(holder)) } else { (u8::from(holder), has as u8) };
         // Who says that it has a milestone has its past cone, and its block.
         let promised = has == Has::Yes && (entry.firm || matches!(want, Want::Milestone(_)));
-        (room > 0).then_some((rank, slot, promised))
+        (room > 0).then_some(((!entry.silent.contains(slot), sure, room), slot, promised))
     };
     let fitting = Slot::all().zip(peers).filter_map(fit);
     let best = fitting.max_by_key(|(rank, slot, _)| (*rank, std::cmp::Reverse(*slot)));

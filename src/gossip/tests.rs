@@ -20,8 +20,10 @@ fn block(number: u8) -> (BlockId, Vec<u8>) {
     (id_of(&bytes), bytes)
 }
 
+type Sent = Vec<(Slot, Vec<u8>)>;
+
 /// Everything that is to be done: frames by peer, and who is dropped.
-fn done(gossip: &mut Gossip) -> (Vec<(Slot, Vec<u8>)>, Vec<(Slot, Reason)>) {
+fn done(gossip: &mut Gossip) -> (Sent, Vec<(Slot, Reason)>) {
     let (mut frames, mut dropped) = (Vec::new(), Vec::new());
     while let Some(output) = gossip.poll() {
         match output {

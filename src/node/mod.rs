@@ -3,6 +3,7 @@
 //! Threads: one engine thread (sole writer of the store), tokio's for the ports. Stop in order: ports stop
 //! accepting, the engine finishes what is queued and makes it durable, the store closes.
 
+pub mod devnet;
 mod engine_thread;
 mod founding;
 mod opening;

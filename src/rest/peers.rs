@@ -127,11 +127,19 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Option<Vec<
     Ok(Json(Some(peers).filter(|peers| !peers.is_empty())))
 }
 
+fn check_id(id: &str) -> Result<(), ApiError> {
+    if PeerAddress::is_id(id) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("invalid peerId: {id:?} is no base58 text like 12D3Koo...")))
+}
+
 /// One peer.
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     Segment(id): Segment,
 ) -> Result<Json<PeerJson>, ApiError> {
+    check_id(&id)?;
     let peers = api.peers.list().await?;
     let found = peers.into_iter().find(|peer| peer.id == id);
     found.map(|peer| Json(peer.into())).ok_or_else(|| ApiError::not_found(format!("there is no peer {id}")))
@@ -161,6 +169,7 @@ pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     Segment(id): Segment,
 ) -> Result<StatusCode, ApiError> {
+    check_id(&id)?;
     // HORNET: > 204, also for a peer that is not there
     match api.peers.remove(id).await? {
         Ok(_) => Ok(StatusCode::NO_CONTENT),

@@ -34,6 +34,7 @@ mod signatures;
 mod snapshot;
 mod spend;
 mod store;
+mod stranger;
 mod syntax;
 mod transitions;
 mod value;

@@ -37,8 +37,7 @@ impl Node {
     /// On a port that is free.
     pub(crate) fn config(more: &str) -> String {
         format!(
-            "[health]\nrequire_peers = false\n[rest]\nbind = \"127.0.0.1:0\"\n\
-                 [peering]\nbind = [\"127.0.0.1:0\"]\n{more}"
+            "[health]\nrequire_peers = false\n[peering]\nbind = [\"127.0.0.1:0\"]\n[rest]\nbind = \"127.0.0.1:0\"\n{more}"
         )
     }
 
@@ -91,8 +90,9 @@ impl Node {
                     let word = line.split(' ').find_map(|word| word.strip_prefix(key));
                     word.unwrap_or_else(|| panic!("{line}")).to_owned()
                 };
-                let port = word("peering=[127.0.0.1:");
-                let port = port.trim_end_matches(']');
+                let bound = word("peering=[");
+                // Nobody can connect to a node that listens nowhere.
+                let port = bound.trim_end_matches(']').rsplit(':').next().unwrap().to_owned();
                 let peer = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", word("peer_id=").trim_matches('"'));
                 break (word("rest=").parse().unwrap(), peer);
             }

@@ -88,3 +88,40 @@ fn nodes_join_late_follow_and_come_back() {
         node.stop();
     }
 }
+
+#[test]
+fn a_network_of_four_nodes_runs_on_one_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    // Of the ports that the kernel gives nobody by itself.
+    let rest = 20_000 + u16::try_from(std::process::id() % 4_000).unwrap();
+    let mut devnet = std::process::Command::new(env!("CARGO_BIN_EXE_osmia"))
+        .args(["devnet", "--nodes", "4", "--rest", &format!("127.0.0.1:{rest}"), "--data"])
+        .arg(folder.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let info = |number: u16| {
+        let answer = crate::http::request(
+            ([127, 0, 0, 1], rest + number).into(),
+            "GET",
+            "/api/core/v2/info",
+            &[],
+            &[],
+        )?;
+        serde_json::from_slice::<Value>(&answer.body).ok()
+    };
+    let confirmed = |number| info(number)?["status"]["confirmedMilestone"]["index"].as_u64();
+    let started = std::time::Instant::now();
+    while !(0..4).all(|number| confirmed(number).is_some_and(|index| index >= 2)) {
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(60),
+            "{:?}",
+            (0..4).map(info).collect::<Vec<_>>()
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let pid = rustix::process::Pid::from_child(&devnet);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(devnet.wait().unwrap().success());
+    assert!(info(3).is_none(), "a node goes on");
+}

@@ -160,7 +160,7 @@ struct Rule {
 }
 
 /// All of them. Those with a status stand in the table at the top of `src/rest/mod.rs`, too.
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 17] = [
     Rule {
         name: "faucet",
         is_for: |asked, _| asked.group == "faucet",
@@ -219,6 +219,21 @@ const RULES: [Rule; 15] = [
         why: "there are no plugins",
     },
     Rule {
+        name: "peer then",
+        is_for: |asked, _| {
+            asked.path.starts_with("/api/core/v2/peers/")
+                && asked.json.as_ref().is_some_and(|peer| peer["connected"] == true)
+        },
+        check: Check::Status(404),
+        why: "HORNET was connected to it",
+    },
+    Rule {
+        name: "peers",
+        is_for: |asked, _| asked.is("GET", "/api/core/v2/peers", 200) && asked.json.is_some(),
+        check: Check::Form(peers),
+        why: "HORNET was connected to others",
+    },
+    Rule {
         name: "info",
         is_for: |asked, _| asked.is("GET", "/api/core/v2/info", 200),
         check: Check::Form(info),
@@ -260,8 +275,7 @@ const RULES: [Rule; 15] = [
 ];
 
 /// Beginnings of paths that HORNET or its plugins have.
-const MISSING: [&str; 5] =
-    ["/api/core/v2/peers", "/api/dashboard-metrics/", "/api/debug/", "/api/indexer/", "/api/spammer/"];
+const MISSING: [&str; 4] = ["/api/dashboard-metrics/", "/api/debug/", "/api/indexer/", "/api/spammer/"];
 
 fn ensure(holds: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(wrong()) }
@@ -402,6 +416,16 @@ fn own_block(asked: &Exchange, answer: &Answer, ground: &Ground) -> Result<(), S
     equal("payload", &block["payload"], &sent["payload"])
 }
 
+/// Those that were named and not connected.
+fn peers(asked: &Exchange, answer: &Answer, _: &Ground) -> Result<(), String> {
+    same_head(asked, answer)?;
+    let alone = |peers: &Value| {
+        let peers = peers.as_array().cloned().unwrap_or_default();
+        peers.into_iter().filter(|peer| peer["connected"] == false).collect::<Vec<_>>()
+    };
+    equal("peers", &alone(&json_of(answer)?), &alone(asked.json()))
+}
+
 /// The file holds the ledger and the solid entry points that HORNET's has.
 fn snapshot(asked: &Exchange, answer: &Answer, ground: &Ground) -> Result<(), String> {
     let (found, recorded) = (alike(asked, answer)?, asked.json());
@@ -435,11 +459,13 @@ fn a_replayed_node_answers_as_was_recorded() {
     let exchanges = ground.recording.exchanges();
     ground.compare(&exchanges, true, &mut counts);
     let expected = BTreeMap::from([
-        ("same", 118),
+        ("same", 121),
         ("health", 1),
         ("info", 2),
-        ("not here yet", 25),
+        ("not here yet", 20),
         ("old milestone", 1),
+        ("peer then", 1),
+        ("peers", 1),
         ("output later", 38),
         ("own block", 1),
         ("prune", 1),
@@ -465,7 +491,7 @@ fn a_node_with_proof_of_work_and_forged_milestones_behind_it_answers_as_was_reco
     assert_eq!(report["ledgerHash"], recording.ledger_hash("database at 715"));
     let ground = Ground::new(recording, folder.path(), 715, false);
     let objects = [outputs, milestones, blocks, references, blocks_in_json].map(|of| of(&ground.recording));
-    assert_eq!(objects.each_ref().map(Vec::len), [862, 1_430, 928, 924, 1_856]);
+    assert_eq!(objects.each_ref().map(Vec::len), [862, 1_430, 927, 924, 1_854]);
     objects.iter().for_each(|objects| compare_objects(ground.node.api, objects));
     ground.node.stop();
 }
@@ -492,12 +518,13 @@ fn a_node_at_the_recorded_moment_answers_as_was_recorded() {
     let ground = Ground::new(recording, folder.path(), MOMENT, true);
     groups.values().for_each(|group| ground.compare(group, true, &mut counts));
     let expected = BTreeMap::from([
-        ("same", 68),
+        ("same", 78),
         ("empty question", 1),
         ("faucet", 8),
         ("health", 1),
         ("info", 4),
-        ("not here yet", 228),
+        ("not here yet", 212),
+        ("peers", 6),
         ("public query", 2),
         ("routes", 1),
         ("snapshot", 1),
@@ -520,7 +547,7 @@ fn a_node_that_is_not_synchronised_answers_as_was_recorded() {
     let ground = Ground::new(recording, folder.path(), 0, true);
     let mut counts = BTreeMap::new();
     ground.compare(&exchanges, true, &mut counts);
-    assert_eq!(counts, BTreeMap::from([("same", 16), ("info", 1), ("not here yet", 1), ("routes", 1)]));
+    assert_eq!(counts, BTreeMap::from([("same", 16), ("info", 1), ("peers", 1), ("routes", 1)]));
     ground.node.stop();
 }
 

@@ -327,10 +327,13 @@ pub(crate) fn milestones(recording: &Recording) -> Vec<(String, Body)> {
     recording.lines("milestones.jsonl").into_iter().flat_map(of).collect()
 }
 
-/// Every block in bytes.
+/// A block on a parent that nobody has: it never reaches the store.
+const ORPHAN: &str = "blocks/0xf019a04eee5f76d6d1bfffbdad64d89386e5fcb536901234bb079e9b0b42b9db";
+
+/// Every solid block in bytes.
 pub(crate) fn blocks(recording: &Recording) -> Vec<(String, Body)> {
-    let path = |bytes: &[u8]| format!("blocks/{}", block::id_of(bytes));
-    recording.blocks().into_iter().map(|bytes| (path(&bytes), Body::Bytes(bytes))).collect()
+    let of = |bytes: Vec<u8>| (format!("blocks/{}", block::id_of(&bytes)), Body::Bytes(bytes));
+    recording.blocks().into_iter().map(of).filter(|(path, _)| path != ORPHAN).collect()
 }
 
 /// What became of the blocks that a milestone referenced.
@@ -352,12 +355,17 @@ pub(crate) fn references(recording: &Recording) -> Vec<(String, Body)> {
     found
 }
 
-/// Every block in JSON, and its metadata, also of those that no milestone referenced.
+/// Every solid block in JSON, and its metadata, also of those that no milestone referenced.
 pub(crate) fn blocks_in_json(recording: &Recording) -> Vec<(String, Body)> {
     let of = |mut line: Value| {
         let path = format!("blocks/{}", text(&line["blockId"]));
         let metadata = (format!("{path}/metadata"), Body::Json(line["metadata"].take()));
         [(path, Body::Json(line["block"].take())), metadata]
     };
-    recording.lines("blocks_json.jsonl").into_iter().flat_map(of).collect()
+    recording
+        .lines("blocks_json.jsonl")
+        .into_iter()
+        .flat_map(of)
+        .filter(|(path, _)| !path.starts_with(ORPHAN))
+        .collect()
 }
