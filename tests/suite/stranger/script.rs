@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::recording::text;
+
 /// What has not happened by then never will.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -61,6 +63,11 @@ fn runtime() -> (PathBuf, Vec<PathBuf>) {
     (node.clone(), vec![node, place.join("lib/node_modules/npm/bin/npm-cli.js")])
 }
 
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
 /// A process with any number of hosts.
 pub(crate) struct Script {
     child: Child,
@@ -110,14 +117,9 @@ impl Script {
             Err(RecvTimeoutError::Timeout) => return None,
             Err(RecvTimeoutError::Disconnected) => panic!("the script ended"),
         };
-        let stream = || event["stream"].as_str().unwrap().to_owned();
-        match event["event"].as_str().unwrap() {
-            "data" => {
-                let hex = event["hex"].as_str().unwrap();
-                let bytes =
-                    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
-                self.received.entry(stream()).or_default().extend(bytes);
-            }
+        let stream = || text(&event["stream"]).to_owned();
+        match text(&event["event"]) {
+            "data" => self.received.entry(stream()).or_default().extend(bytes_of(text(&event["hex"]))),
             "closed" => self.closed.push(stream()),
             "error" => panic!("{event}"),
             _ => {}
