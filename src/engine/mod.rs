@@ -140,7 +140,7 @@ impl Engine {
     pub fn new(start: Start) -> Self {
         let below_max_depth = start.schedule.active.below_max_depth;
         Self {
-            tangle: Tangle::new(start.entry_points.into_iter().collect(), below_max_depth),
+            tangle: Tangle::new(start.entry_points, below_max_depth),
             genesis: start.genesis,
             confirmed: start.confirmed,
             treasury: start.treasury,
@@ -250,6 +250,11 @@ impl Engine {
     /// Bytes that blocks take which wait for their past cone.
     pub fn held_bytes(&self) -> usize {
         self.held.bytes()
+    }
+
+    /// Blocks that count as known, solid and referenced.
+    pub fn entry_points(&self) -> Vec<BlockId> {
+        self.tangle.entry_points()
     }
 
     /// Milestones that wait for their past cone or for one another, ascending.

@@ -21,7 +21,7 @@ mod request;
 mod seen;
 pub mod wire;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::protocol::block;
@@ -114,8 +114,15 @@ pub struct Progress {
     pub pruned: MilestoneIndex,
     /// Whether new blocks are of use here.
     pub almost_synced: bool,
-    /// So much waits for its past cone that nothing of later milestones is asked for.
-    pub crowded: bool,
+    /// The last milestone whose past cone is asked for: so much may wait for its past cone, and no more.
+    pub reach: MilestoneIndex,
+}
+
+impl Progress {
+    /// A node in step needs whatever the newest blocks are built on.
+    fn latest_if_synced(&self) -> MilestoneIndex {
+        if self.almost_synced { self.latest } else { MilestoneIndex(0) }
+    }
 }
 
 /// Something to do.
@@ -186,11 +193,13 @@ pub struct Gossip {
     outputs: VecDeque<Output>,
     /// A change that is not told yet.
     untold: bool,
+    /// Blocks that count as known (TIP-35): nobody is asked for them.
+    entry_points: HashSet<BlockId>,
 }
 
 impl Gossip {
-    /// Nobody is connected.
-    pub fn new(progress: Progress) -> Self {
+    /// Nobody is connected. The Tangle begins at these solid entry points.
+    pub fn new(progress: Progress, entry_points: impl IntoIterator<Item = BlockId>) -> Self {
         Self {
             peers: vec![None; SLOTS],
             seen: Seen::default(),
@@ -199,6 +208,7 @@ impl Gossip {
             ahead: BTreeSet::new(),
             outputs: VecDeque::new(),
             untold: false,
+            entry_points: entry_points.into_iter().collect(),
         }
     }
 
@@ -315,9 +325,6 @@ impl Gossip {
         };
         match finding {
             Finding::Good(milestone) => {
-                if let Some(passed) = self.seen.get(&id) {
-                    passed.checking = false;
-                }
                 if let Some(index) = milestone {
                     self.requests.arrived(&Want::Milestone(index), Some(slot), &mut self.peers);
                     if index > self.progress.confirmed {
@@ -339,6 +346,28 @@ impl Gossip {
         matches!(finding, Finding::Good(_))
     }
 
+    /// The engine has this block now, or does not want it.
+    pub fn taken(&mut self, id: &BlockId) {
+        if let Some(passed) = self.seen.get(id) {
+            passed.checking = false;
+        }
+    }
+
+    /// Those of these parents of a block in a milestone's past cone that did not pass by of late and are not asked for:
+    /// whoever finds that they are not here either needs them.
+    pub fn strange(&mut self, ids: Vec<BlockId>, cone: MilestoneIndex, now_ms: u64) -> Vec<BlockId> {
+        let mut strange = Vec::new();
+        for id in ids {
+            let want = Want::Block(id);
+            if self.requests.wanted(&want).is_some() {
+                self.requests.want(want, cone, true, Slots::default(), now_ms);
+            } else if !self.entry_points.contains(&id) && self.seen.get(&id).is_none() {
+                strange.push(id);
+            }
+        }
+        strange
+    }
+
     /// These blocks are needed: for the past cone of a milestone, or for that of some block. `child` was built on them.
     pub fn need(
         &mut self,
@@ -350,6 +379,10 @@ impl Gossip {
         let index = cone.unwrap_or(self.progress.latest);
         let holders = child.and_then(|child| self.seen.get(&child)).map(|passed| passed.holders);
         for id in ids {
+            // It is on its way to the engine.
+            if self.seen.get(id).is_some_and(|passed| passed.checking) {
+                continue;
+            }
             let holders = holders.unwrap_or_default();
             self.requests.want(Want::Block(*id), index, cone.is_some(), holders, now_ms);
         }
@@ -468,8 +501,10 @@ impl Gossip {
     }
 
     fn ask(&mut self, now_ms: u64) {
-        let limit = self.progress.crowded.then(|| self.progress.confirmed.next());
-        for (slot, want) in self.requests.dispatch(&mut self.peers, limit, now_ms) {
+        // What is needed next is always asked for.
+        let last =
+            self.progress.reach.max(self.progress.confirmed.next()).max(self.progress.latest_if_synced());
+        for (slot, want) in self.requests.dispatch(&mut self.peers, last, now_ms) {
             let frame = match want {
                 Want::Milestone(index) => Message::MilestoneRequest(index).pack(),
                 Want::Block(id) => Message::BlockRequest(id).pack(),

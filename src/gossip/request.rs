@@ -117,11 +117,11 @@ impl Requests {
         }
     }
 
-    /// What can be asked for now, and of whom. With `limit`, nothing of later milestones.
+    /// What can be asked for now, and of whom: every milestone, but past cones of those up to `last` alone.
     pub(super) fn dispatch(
         &mut self,
         peers: &mut [Option<Peer>],
-        limit: Option<MilestoneIndex>,
+        last: MilestoneIndex,
         now_ms: u64,
     ) -> Vec<(Slot, Want)> {
         let mut out = Vec::new();
@@ -129,10 +129,12 @@ impl Requests {
         if room == 0 {
             return out;
         }
-        let last = limit.unwrap_or(MilestoneIndex(u32::MAX));
         for (index, want) in self.queued.iter().take(MOST_LOOKED_AT) {
-            if room == 0 || *index > last {
+            if room == 0 {
                 break;
+            }
+            if *index > last && !matches!(want, Want::Milestone(_)) {
+                continue;
             }
             let Some(entry) = self.entries.get_mut(want) else { continue };
             let Some((of, promised)) = choose(peers, want, entry, now_ms) else { continue };

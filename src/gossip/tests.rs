@@ -50,7 +50,7 @@ fn connect(gossip: &mut Gossip, solid: u32) -> Slot {
 
 #[test]
 fn a_stream_begins_with_heartbeat_and_request_for_the_newest() {
-    let mut gossip = Gossip::new(at(5));
+    let mut gossip = Gossip::new(at(5), []);
     let slot = gossip.connected(Relation::Known, 0).unwrap();
     let (frames, _) = done(&mut gossip);
     let said = frames.iter().map(|(_, frame)| wire::parse(frame).unwrap().unwrap().0).collect::<Vec<_>>();
@@ -61,7 +61,7 @@ fn a_stream_begins_with_heartbeat_and_request_for_the_newest() {
 
 #[test]
 fn places_are_bounded_and_given_again() {
-    let mut gossip = Gossip::new(at(1));
+    let mut gossip = Gossip::new(at(1), []);
     let slots = (0..SLOTS).map(|_| gossip.connected(Relation::Unknown, 0).unwrap()).collect::<Vec<_>>();
     assert_eq!(gossip.connected(Relation::Known, 0), None);
     gossip.gone(slots[7], 0);
@@ -71,7 +71,7 @@ fn places_are_bounded_and_given_again() {
 /// HORNET asked such a peer for 150 milestones at once, and again each 5 s: 1,178 requests in 14 s.
 #[test]
 fn a_peer_that_claims_to_be_far_ahead_is_not_believed_for_long() {
-    let mut gossip = Gossip::new(at(100));
+    let mut gossip = Gossip::new(at(100), []);
     let liar = connect(&mut gossip, 600);
     let mut count = 0;
     for now_ms in (0..=14_000).step_by(250) {
@@ -89,7 +89,7 @@ fn a_peer_that_claims_to_be_far_ahead_is_not_believed_for_long() {
 /// HORNET asked for an unknown parent without end.
 #[test]
 fn what_nobody_has_is_not_asked_for_for_ever() {
-    let mut gossip = Gossip::new(at(100));
+    let mut gossip = Gossip::new(at(100), []);
     let slot = connect(&mut gossip, 100);
     let (child, bytes) = block(1);
     assert_eq!(gossip.block(slot, child, &bytes, 0), Arrival::Check);
@@ -108,7 +108,7 @@ fn what_nobody_has_is_not_asked_for_for_ever() {
 
 #[test]
 fn what_a_milestone_needs_is_asked_of_all_until_it_comes() {
-    let mut gossip = Gossip::new(at(100));
+    let mut gossip = Gossip::new(at(100), []);
     let (one, two) = (connect(&mut gossip, 101), connect(&mut gossip, 101));
     gossip.set_ahead([MilestoneIndex(101)]);
     done(&mut gossip);
@@ -131,12 +131,13 @@ fn what_a_milestone_needs_is_asked_of_all_until_it_comes() {
 /// HORNET sent every block of a client to each peer twice.
 #[test]
 fn a_block_goes_once_to_whoever_has_it_not() {
-    let mut gossip = Gossip::new(at(100));
+    let mut gossip = Gossip::new(at(100), []);
     let slots = [connect(&mut gossip, 100), connect(&mut gossip, 100), connect(&mut gossip, 100)];
     done(&mut gossip);
     let (id, bytes) = block(1);
     assert_eq!(gossip.block(slots[0], id, &bytes, 0), Arrival::Check);
     gossip.checked(slots[0], id, Finding::Good(None), 0);
+    gossip.taken(&id);
     assert_eq!(gossip.block(slots[1], id, &bytes, 0), Arrival::Ignore);
     gossip.forward(id, &bytes);
     let frame = Message::Block(&bytes).pack();
@@ -147,7 +148,7 @@ fn a_block_goes_once_to_whoever_has_it_not() {
 
 #[test]
 fn an_invalid_block_ends_the_connections_of_all_who_sent_it() {
-    let mut gossip = Gossip::new(at(100));
+    let mut gossip = Gossip::new(at(100), []);
     let slots = [connect(&mut gossip, 100), connect(&mut gossip, 100), connect(&mut gossip, 100)];
     let (id, bytes) = block(1);
     assert_eq!(gossip.block(slots[0], id, &bytes, 0), Arrival::Check);
@@ -160,7 +161,7 @@ fn an_invalid_block_ends_the_connections_of_all_who_sent_it() {
 
 #[test]
 fn a_node_that_is_behind_takes_only_what_it_asked_for() {
-    let mut gossip = Gossip::new(Progress { almost_synced: false, ..at(100) });
+    let mut gossip = Gossip::new(Progress { almost_synced: false, ..at(100) }, []);
     let slot = connect(&mut gossip, 200);
     let (id, bytes) = block(1);
     assert_eq!(gossip.block(slot, id, &bytes, 0), Arrival::Ignore);
@@ -169,17 +170,29 @@ fn a_node_that_is_behind_takes_only_what_it_asked_for() {
 }
 
 #[test]
-fn a_crowded_node_asks_for_the_next_milestone_alone() {
-    let mut gossip = Gossip::new(Progress { almost_synced: false, crowded: true, ..at(100) });
+fn past_cones_are_asked_for_as_far_as_there_is_room() {
+    let behind = |confirmed, reach| Progress {
+        almost_synced: false,
+        latest: MilestoneIndex(200),
+        reach: MilestoneIndex(reach),
+        ..at(confirmed)
+    };
+    let mut gossip = Gossip::new(behind(100, 103), []);
+    gossip.set_ahead((101..=200).map(MilestoneIndex));
     let slot = connect(&mut gossip, 200);
-    assert_eq!(asked(&done(&mut gossip).0, slot), 1);
-    gossip.progress(Progress { almost_synced: false, crowded: false, ..at(101) }, 10);
-    assert_eq!(asked(&done(&mut gossip).0, slot), 15);
+    for index in 101..=110 {
+        gossip.need(&[BlockId([index; 32])], Some(MilestoneIndex(index.into())), None, 0);
+    }
+    assert_eq!(asked(&done(&mut gossip).0, slot), 3);
+    gossip.progress(behind(102, 102), 10);
+    assert_eq!(asked(&done(&mut gossip).0, slot), 0, "the next one is always asked for, and was");
+    gossip.progress(behind(102, 110), 20);
+    assert_eq!(asked(&done(&mut gossip).0, slot), 7);
 }
 
 #[test]
 fn milestones_that_nobody_signed_are_few() {
-    let mut gossip = Gossip::new(at(100));
+    let mut gossip = Gossip::new(at(100), []);
     let slot = connect(&mut gossip, 100);
     let kept = (0..=255).filter(|number| gossip.checked(slot, BlockId([*number; 32]), Finding::Forged, 0));
     assert_eq!(kept.count(), 8);
@@ -189,7 +202,7 @@ fn milestones_that_nobody_signed_are_few() {
 
 #[test]
 fn peers_go_by_hornets_rules() {
-    let mut gossip = Gossip::new(Progress { pruned: MilestoneIndex(50), ..at(100) });
+    let mut gossip = Gossip::new(Progress { pruned: MilestoneIndex(50), ..at(100) }, []);
     let mute = gossip.connected(Relation::Known, 0).unwrap();
     let behind = connect(&mut gossip, 49);
     let fine = connect(&mut gossip, 50);
@@ -208,7 +221,7 @@ fn peers_go_by_hornets_rules() {
 
 #[test]
 fn heartbeats_follow_changes_and_never_stop() {
-    let mut gossip = Gossip::new(at(100));
+    let mut gossip = Gossip::new(at(100), []);
     let slot = connect(&mut gossip, 100);
     let mut told = Vec::new();
     for now_ms in (0..70_000).step_by(10) {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::outbox::Outbox;
 use crate::gossip::peer::Relation;
 use crate::gossip::{Gossip, Output, PeerState, Progress, SLOTS, Slot};
+use crate::protocol::id::BlockId;
 
 /// One peer's stream.
 #[derive(Debug)]
@@ -38,8 +39,8 @@ pub struct Hub {
 
 impl Hub {
     /// Nobody is connected.
-    pub fn new(progress: Progress) -> Self {
-        let inner = Inner { gossip: Gossip::new(progress), links: vec![None; SLOTS] };
+    pub fn new(progress: Progress, entry_points: impl IntoIterator<Item = BlockId>) -> Self {
+        let inner = Inner { gossip: Gossip::new(progress, entry_points), links: vec![None; SLOTS] };
         Self { inner: Arc::new(Mutex::new(inner)), started: Instant::now() }
     }
 

@@ -122,6 +122,9 @@ async fn take(parts: &Parts, slot: Slot, link: &Link, message: Message<'_>) -> R
         Message::Block(bytes) => {
             let id = block::id_of(bytes);
             let arrival = hub.with(|gossip, now_ms| gossip.block(slot, id, bytes, now_ms));
+            if let Arrival::Wanted(index) = arrival {
+                ask_ahead(parts, id, bytes, index)?;
+            }
             if arrival != Arrival::Ignore
                 && !parts.checker.submit(Item { slot, id, bytes: bytes.into(), arrival }).await
             {
@@ -131,6 +134,22 @@ async fn take(parts: &Parts, slot: Slot, link: &Link, message: Message<'_>) -> R
                 });
             }
         }
+    }
+    Ok(())
+}
+
+/// What a milestone needs needs its parents: they are asked for at once, before anybody has looked at the block. Its id is
+/// that of what was asked for, so they are what the milestone's signature stands for.
+fn ask_ahead(parts: &Parts, id: BlockId, bytes: &[u8], index: MilestoneIndex) -> Result<(), End> {
+    let strange = parts.hub.with(|gossip, now_ms| gossip.strange(block::peek_parents(bytes), index, now_ms));
+    let mut missing = Vec::new();
+    for parent in strange {
+        if !parts.node.reader.knows(&parent)? {
+            missing.push(parent);
+        }
+    }
+    if !missing.is_empty() {
+        parts.hub.with(|gossip, now_ms| gossip.need(&missing, Some(index), Some(id), now_ms));
     }
     Ok(())
 }

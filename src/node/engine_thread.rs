@@ -27,8 +27,11 @@ const BATCH: usize = 64;
 /// How often an idle engine shows that it is alive.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Bytes of blocks that wait for their past cone, beyond which peers are asked for the next milestone's alone.
-const CROWDED_BYTES: usize = 32 << 20;
+/// Blocks may take about as much while they wait for their past cone: some 15,000 small ones.
+const HELD_BYTES: usize = 12 << 20;
+
+/// Milestones whose past cones are asked for ahead, at first and at most (HORNET `warpsync.advancementRange`).
+const AHEAD: (u32, u32) = (8, 150);
 
 /// Turns of the engine's loop: it stands still only when the engine does.
 pub(super) type Turns = Arc<AtomicU64>;
@@ -51,6 +54,10 @@ pub(super) struct EngineThread {
     /// The way to peers, once there is one.
     peers: Option<Hub>,
     ticked: Instant,
+    /// Milestones whose past cones are asked for ahead: fewer when much waits, more when little does.
+    ahead: u32,
+    /// The last of them. What was begun is not given up: one past cone holds those of the milestones before.
+    reach: MilestoneIndex,
 }
 
 impl EngineThread {
@@ -85,6 +92,8 @@ impl EngineThread {
             network,
             peers: None,
             ticked: Instant::now(),
+            ahead: AHEAD.0,
+            reach: MilestoneIndex(0),
         };
         let (unreferenced, journal) = (recovered.unreferenced.len(), recovered.journal.len());
         for bytes in recovered.unreferenced.into_iter().chain(recovered.journal) {
@@ -116,9 +125,11 @@ impl EngineThread {
     }
 
     /// From now on, peers are told and asked.
-    pub(super) fn meet(&mut self, peers: Hub) {
+    pub(super) fn meet(&mut self) -> Hub {
+        let peers = Hub::new(self.progress(), self.engine.entry_points());
         peers.with(|gossip, _| gossip.set_ahead(self.engine.pending()));
-        self.peers = Some(peers);
+        self.peers = Some(peers.clone());
+        peers
     }
 
     /// Where this node is, as peers are told.
@@ -128,7 +139,7 @@ impl EngineThread {
             latest: self.engine.latest().index,
             pruned: self.pruning_index,
             almost_synced: self.engine.is_almost_synced(),
-            crowded: self.engine.held_bytes() > CROWDED_BYTES,
+            reach: self.reach,
         }
     }
 
@@ -185,11 +196,23 @@ impl EngineThread {
         let now_ms = self.now_ms();
         self.engine.tick(&self.reader, now_ms)?;
         self.perform(false)?;
+        self.adapt();
         if let Some(peers) = &self.peers {
             peers.with(|gossip, _| gossip.set_ahead(self.engine.pending()));
         }
         self.tell_peers();
         Ok(())
+    }
+
+    fn adapt(&mut self) {
+        let held = self.engine.held_bytes();
+        if held > HELD_BYTES {
+            self.ahead = (self.ahead / 2).max(1);
+        } else if held < HELD_BYTES / 2 {
+            self.ahead = (self.ahead + self.ahead / 4 + 1).min(AHEAD.1);
+        }
+        let reach = self.engine.confirmed().index.0.saturating_add(self.ahead);
+        self.reach = self.reach.max(MilestoneIndex(reach));
     }
 
     fn tell_peers(&self) {
@@ -281,8 +304,11 @@ impl EngineThread {
         {
             return Ok(());
         }
-        let now_ms = self.now_ms();
+        let (id, now_ms) = (block.id, self.now_ms());
         self.engine.submit(&self.reader, block, Origin::Peer { wanted }, now_ms)?;
+        if let Some(peers) = &self.peers {
+            peers.with(|gossip, _| gossip.taken(&id));
+        }
         self.perform(false)
     }
 
@@ -325,6 +351,7 @@ impl EngineThread {
             self.network = Arc::new(Network { params: schedule.active.clone(), authority });
         }
         self.pruning_index = self.store.pruning_index()?;
+        self.adapt();
         self.tell_peers();
         let now = Instant::now();
         if let Some(before) = self.last_milestone.replace(now) {

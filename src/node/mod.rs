@@ -36,7 +36,7 @@ use crate::mining::Miner;
 use crate::mining::calibration::{self, Findings};
 use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
-use crate::net::{self, Hub, Net};
+use crate::net::{self, Net};
 use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
 use crate::rest;
@@ -253,8 +253,7 @@ async fn serve(
     opening.take_back(starting, &mut engine).await?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);
-    let hub = Hub::new(engine.progress());
-    engine.meet(hub.clone());
+    let hub = engine.meet();
     let peering = sockets.addresses();
     let setup = net::Setup {
         key: own.keypair(),

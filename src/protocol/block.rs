@@ -113,6 +113,13 @@ pub fn peek_milestone(bytes: &[u8]) -> Option<MilestoneIndex> {
     (kind == milestone::KIND).then_some(MilestoneIndex(index))
 }
 
+/// Ids of the parents that a block names, without a look at the rest; none for what is no block. O(parents).
+pub fn peek_parents(bytes: &[u8]) -> Vec<BlockId> {
+    let mut reader = Reader::new(bytes);
+    let parsed = reader.u8("protocolVersion").and_then(|_| Parents::parse(&mut reader));
+    parsed.map_or_else(|_| Vec::new(), |parents| parents.0)
+}
+
 /// A vertex of the Tangle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {

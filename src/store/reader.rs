@@ -217,6 +217,14 @@ impl Reader {
         )
     }
 
+    /// Whether a block is here.
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn knows(&self, id: &BlockId) -> Result<bool, Error> {
+        Ok(self.block_key(id)?.is_some())
+    }
+
     pub(super) fn block_key(&self, id: &BlockId) -> Result<Option<BlockKey>, Error> {
         self.find(|seal| seal.ids.may_hold(beginning(&id.0)), |epoch| epoch.block_key(id))
     }

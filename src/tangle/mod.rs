@@ -65,7 +65,7 @@ pub struct Tangle {
     solidified: u64,
     waiting: solidify::Waiting,
     /// Blocks that count as known, solid and referenced at the given index (TIP-35).
-    entry_points: HashMap<BlockId, MilestoneIndex>,
+    entry_points: BTreeMap<BlockId, MilestoneIndex>,
     tips: Tips,
     depth: cone::Depth,
     keep: u32,
@@ -98,7 +98,7 @@ pub enum Inserted {
 
 impl Tangle {
     /// A Tangle that begins at its solid entry points.
-    pub fn new(entry_points: HashMap<BlockId, MilestoneIndex>, below_max_depth: u8) -> Self {
+    pub fn new(entry_points: BTreeMap<BlockId, MilestoneIndex>, below_max_depth: u8) -> Self {
         let depth = cone::Depth::new(below_max_depth);
         Self {
             nodes: HashMap::new(),
@@ -121,6 +121,11 @@ impl Tangle {
     /// Solid blocks that no milestone references.
     pub fn unreferenced(&self) -> impl Iterator<Item = BlockId> + '_ {
         self.unreferenced.values().copied()
+    }
+
+    /// Blocks that count as known, solid and referenced.
+    pub fn entry_points(&self) -> Vec<BlockId> {
+        self.entry_points.keys().copied().collect()
     }
 
     /// Blocks in memory.

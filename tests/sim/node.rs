@@ -90,7 +90,7 @@ impl Node {
         }
         let mut node = Self {
             engine: Engine::new(start),
-            gossip: Gossip::new(Progress::default()),
+            gossip: Gossip::new(Progress::default(), [BlockId::ZERO]),
             store: disk.store.clone(),
             disk,
             network,
@@ -223,6 +223,11 @@ impl Node {
             Message::Block(bytes) => {
                 let id = block::id_of(bytes);
                 let arrival = self.gossip.block(slot, id, bytes, now_ms);
+                if let Arrival::Wanted(index) = arrival {
+                    let strange = self.gossip.strange(block::peek_parents(bytes), index, now_ms);
+                    let missing = strange.into_iter().filter(|id| self.store.bytes(id).is_none());
+                    self.gossip.need(&missing.collect::<Vec<_>>(), Some(index), Some(id), now_ms);
+                }
                 if arrival != Arrival::Ignore {
                     self.check(slot, id, bytes, arrival, now_ms);
                 }
@@ -257,6 +262,7 @@ impl Node {
         if let Some(block) = result.ok().filter(|_| keep) {
             let wanted = arrival::wanted(arrival, &block);
             self.submit(block, Origin::Peer { wanted }, now_ms);
+            self.gossip.taken(&id);
         }
     }
 
@@ -310,7 +316,7 @@ impl Node {
             latest: self.engine.latest().index,
             pruned: MilestoneIndex(0),
             almost_synced: self.engine.is_almost_synced(),
-            crowded: false,
+            reach: MilestoneIndex(self.index().0 + 20),
         };
         self.gossip.progress(progress, now_ms);
         self.send();
