@@ -1,0 +1,245 @@
+//! Gossip between two real nodes of this machine: one has a network, the other syncs it from genesis, by gossip alone.
+//!
+//! `cargo bench --bench gossip`: 260 milestones of 308 blocks of 292 bytes (80,080 blocks), and 2,000 milestones of one block
+//! (`-- --full`: 10,000). `blocks/s` is from the start of the process to the newest milestone confirmed, processor time that of
+//! the whole process. The last line is one JSON object; `vs` is the limit that the project set itself (a share of what HORNET
+//! 2.0.1 takes) divided by our figure, so that more than 1 is within it. Beside HORNET itself, by hand: gossip.md.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark reports and panics")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ed25519_zebra::{SigningKey, VerificationKeyBytes};
+use osmia::config::Config;
+use osmia::engine::effect::Effect;
+use osmia::engine::{Engine, Network, Origin, Start, checked};
+use osmia::ledger::authority::Authority;
+use osmia::ledger::whiteflag::Question;
+use osmia::protocol::address::Address;
+use osmia::protocol::blake2b_256;
+use osmia::protocol::block::{Block, Parents, Payload};
+use osmia::protocol::id::BlockId;
+use osmia::protocol::milestone::{Essence, Milestone, Signature};
+use osmia::protocol::tagged_data::TaggedData;
+use osmia::snapshot::{genesis, load};
+use osmia::store::{Limits, Store};
+
+#[path = "../http.rs"]
+#[allow(dead_code, reason = "a benchmark looks at bodies alone")]
+mod http;
+
+/// Processor time for each block that a node may take (hornet.md: 0.4 of HORNET's), in microseconds.
+const CPU_LIMIT_US: f64 = 100.0;
+/// Memory after such a sync (hornet.md).
+const MEMORY_LIMIT_MIB: f64 = 128.0;
+/// What HORNET's better engine did.
+const HORNET_BLOCKS_PER_S: f64 = 3_270.0;
+
+/// Blocks that are built on one another, side by side.
+const CHAINS: usize = 16;
+
+fn key() -> SigningKey {
+    SigningKey::from([7; 32])
+}
+
+fn configuration(peers: &str) -> String {
+    let public = VerificationKeyBytes::from(&key());
+    let hex = |bytes: &[u8]| osmia::protocol::hex::encode(bytes);
+    format!(
+        "[health]\nrequire_peers = false\n[rest]\nbind = \"127.0.0.1:0\"\n\
+         [peering]\nbind = [\"127.0.0.1:0\"]\npeers = [{peers}]\n\
+         [network]\nname = \"bench\"\nmin_pow_score = 0\nmilestone_keys = [{{ public_key = \"{}\" }}]\n\
+         genesis_address = \"{}\"\n",
+        hex(public.as_ref()),
+        owner().to_bech32("tst"),
+    )
+}
+
+fn owner() -> Address {
+    Address::of_key(&VerificationKeyBytes::from(&key()).into())
+}
+
+fn main() {
+    let full = std::env::args().any(|argument| argument == "--full");
+    let small = if full { 10_000 } else { 2_000 };
+    let mut rows = BTreeMap::new();
+    for (name, milestones, blocks) in [("sync", 260, 308), ("small_milestones", small, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        let total = found(&one, milestones, blocks);
+        let leader = Node::start(&one, "");
+        let before = leader.cpu_s();
+        let started = Instant::now();
+        let node = Node::start(&two, &format!("{{ address = \"{}\" }}", leader.peer));
+        while node.confirmed() < milestones {
+            assert!(started.elapsed() < Duration::from_secs(600), "at milestone {}", node.confirmed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let count = f64::from(total);
+        let cpu_us = node.cpu_s() * 1e6 / count;
+        let served_us = (leader.cpu_s() - before) * 1e6 / count;
+        let (rate, memory) = (count / seconds, node.peak_mib());
+        println!(
+            "{name}: {milestones} milestones, {total} blocks in {seconds:.1} s: {rate:.0} blocks/s, {cpu_us:.0} us of CPU a block, \
+             {served_us:.0} us to serve it, peak {memory:.0} MiB"
+        );
+        let mut row = |figure: &str, value: f64, vs: Option<f64>| {
+            rows.insert(format!("{name}_{figure}"), serde_json::json!({ "value": value, "vs": vs }));
+        };
+        let large = blocks > 1;
+        row("blocks_per_s", rate, large.then_some(rate / HORNET_BLOCKS_PER_S));
+        row("cpu_us_per_block", cpu_us, large.then_some(CPU_LIMIT_US / cpu_us));
+        row("serving_cpu_us_per_block", served_us, None);
+        row("peak_rss_mib", memory, Some(MEMORY_LIMIT_MIB / memory));
+    }
+    println!("{}", serde_json::to_string(&rows).unwrap());
+}
+
+/// Makes the store of a node that has such a network; gives the number of its blocks.
+fn found(folder: &Path, milestones: u32, blocks: u32) -> u32 {
+    let config = Config::parse(&configuration("")).unwrap();
+    let network =
+        Network { params: config.network.params.clone(), authority: Authority::of(&config.network, None) };
+    let limits = Limits { keep_milestones: u32::MAX, live_milestones: 20, cache_bytes: 8 << 20 };
+    std::fs::create_dir_all(folder.join("data")).unwrap();
+    let mut store = Store::open(&folder.join("data/store"), "bench", limits).unwrap();
+    for output in genesis::outputs(network.params.token_supply, owner(), &[]).unwrap() {
+        load::Target::insert(&mut store, output).unwrap();
+    }
+    let base = genesis::base(network.params.clone());
+    store.found(&base).unwrap();
+    store.recover(0).unwrap();
+    let mut engine = Engine::new(Start::at(&base));
+    let (mut chains, mut last, mut number, mut total) = ([BlockId::ZERO; CHAINS], BlockId::ZERO, 0_usize, 0);
+    let submit = |engine: &mut Engine, store: &mut Store, block: &Block| {
+        let checked = checked::check(&network, Arc::from(block.pack())).unwrap();
+        let id = checked.id;
+        engine.submit(&store.reader(), checked, Origin::Replayed, 0).unwrap();
+        settle(engine, store);
+        id
+    };
+    for index in 1..=milestones {
+        for chain in 0..blocks as usize {
+            let (own, other) = (chain % CHAINS, number * 7 % CHAINS);
+            let parents = Parents::from_unsorted(vec![chains[own], chains[other]]).unwrap();
+            let noise = (0..7)
+                .flat_map(|part: u64| blake2b_256(&[number.to_le_bytes(), part.to_le_bytes()].concat()));
+            let data = TaggedData::new(b"bench".to_vec(), noise.take(200).collect()).unwrap();
+            let payload = Some(Payload::TaggedData(data));
+            chains[own] =
+                submit(&mut engine, &mut store, &Block { protocol_version: 2, parents, payload, nonce: 0 });
+            (number, total) = (number + 1, total + 1);
+        }
+        let newest = chains.iter().copied().filter(|id| *id != BlockId::ZERO).take(Parents::MOST - 1);
+        let confirmed = engine.confirmed();
+        let question = Question {
+            index: confirmed.index.next(),
+            timestamp: 1_000 + index,
+            parents: Parents::from_unsorted(newest.chain([last]).collect()).unwrap(),
+            previous: confirmed.id,
+        };
+        let roots = engine.white_flag(&store.reader(), &question).unwrap();
+        let essence = Essence {
+            index: question.index,
+            timestamp: question.timestamp,
+            protocol_version: 2,
+            previous: question.previous,
+            parents: question.parents,
+            inclusion_merkle_root: roots.inclusion_merkle_root,
+            applied_merkle_root: roots.applied_merkle_root,
+            metadata: Vec::new(),
+            options: Default::default(),
+        };
+        let public_key = VerificationKeyBytes::from(&key()).into();
+        let signature = Signature { public_key, signature: key().sign(&essence.id().0).into() };
+        let milestone = Milestone::new(essence, vec![signature]).unwrap();
+        last = submit(&mut engine, &mut store, &Block::of_milestone(milestone));
+        total += 1;
+        assert_eq!(engine.confirmed().index.0, index);
+    }
+    store.close().unwrap();
+    total
+}
+
+fn settle(engine: &mut Engine, store: &mut Store) {
+    let reader = store.reader();
+    loop {
+        while let Some(effect) = engine.poll() {
+            match effect {
+                Effect::Store { id, bytes, forward: _ } => store.put_block(&id, &bytes, false).unwrap(),
+                Effect::Request { .. } => {}
+                Effect::Commit(confirmation) => store.commit(&confirmation).unwrap(),
+            }
+        }
+        if !engine.advance(&reader).unwrap() {
+            return;
+        }
+    }
+}
+
+/// A real node.
+struct Node {
+    child: Child,
+    api: SocketAddr,
+    peer: String,
+}
+
+impl Node {
+    fn start(folder: &Path, peers: &str) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("node.toml"), configuration(peers)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_osmia"))
+            .args(["node", "--config"])
+            .arg(folder.join("node.toml"))
+            .arg("--data")
+            .arg(folder.join("data"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let line = lines.find(|line| line.contains("node started")).unwrap();
+        std::thread::spawn(move || lines.count());
+        let word = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)).unwrap().to_owned();
+        let bound = word("peering=[");
+        let port = bound.trim_end_matches(']').rsplit(':').next().unwrap().to_owned();
+        let peer = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", word("peer_id=").trim_matches('"'));
+        Self { child, api: word("rest=").parse().unwrap(), peer }
+    }
+
+    fn confirmed(&self) -> u32 {
+        let answer = http::request(self.api, "GET", "/api/core/v2/info", &[], &[]).unwrap();
+        let info: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        u32::try_from(info["status"]["confirmedMilestone"]["index"].as_u64().unwrap()).unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
+    }
+
+    /// User and system time.
+    fn cpu_s(&self) -> f64 {
+        let stat = self.read("stat");
+        let fields = stat.rsplit(')').next().unwrap().split_whitespace().collect::<Vec<_>>();
+        // The kernel counts in hundredths of a second for whoever reads this file.
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    }
+
+    fn peak_mib(&self) -> f64 {
+        let status = self.read("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
