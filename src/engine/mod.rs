@@ -35,6 +35,9 @@ pub use milestone::Halt;
 /// Milestones a node may lag behind and still count as almost synced.
 const ALMOST_SYNCED: u32 = 2;
 
+/// Milestones that are held ahead of the confirmed one, as many as are asked for.
+const MOST_AHEAD: u32 = 150;
+
 /// Blocks that are asked for at a time when a milestone waits.
 const MOST_ASKED: usize = 1_024;
 
@@ -180,6 +183,15 @@ impl Engine {
             return Ok(Verdict::Accepted { known: true });
         }
         let stamp = milestone.as_ref().map(|milestone| milestone.essence.stamp());
+        // Nobody asked for it, and it is too far ahead to be held until its turn: it says only how far the network is.
+        if let (Origin::Peer { wanted: None }, Some(stamp)) = (origin, stamp)
+            && stamp.index.0 > self.confirmed.index.0.saturating_add(MOST_AHEAD)
+        {
+            if stamp.index > self.latest.index {
+                self.latest = stamp;
+            }
+            return Ok(Verdict::NoRoom);
+        }
         let content = match (stamp, &block.payload) {
             (Some(stamp), _) => Content::Milestone(stamp),
             (None, Some(Payload::Transaction(_))) => Content::Transaction(Transaction { signed }),
@@ -190,7 +202,11 @@ impl Engine {
         };
         let known = stored.is_some();
         let cone = match origin {
-            Origin::Peer { wanted } => stamp.map(|stamp| stamp.index).into_iter().chain(wanted).min(),
+            Origin::Peer { wanted } => {
+                // What is confirmed needs nothing more.
+                let index = stamp.map(|stamp| stamp.index).into_iter().chain(wanted).min();
+                index.filter(|index| *index > self.confirmed.index)
+            }
             Origin::Local | Origin::Replayed => None,
         };
         // HORNET: > not requested

@@ -52,6 +52,9 @@ const HEARTBEAT_EVERY_MS: u64 = 30_000;
 /// Changes are told no more often.
 const HEARTBEAT_GAP_MS: u64 = 200;
 
+/// A block that came is with the engine by then, or is lost.
+const CHECK_WITHIN_MS: u64 = 10_000;
+
 /// Place of a connected peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u8);
@@ -226,7 +229,7 @@ impl Gossip {
         let request = Message::MilestoneRequest(MilestoneIndex(0)).pack();
         self.outputs.push_back(Output::Send { to: Slots::of(slot), frame: request.into() });
         if let Some(peer) = &mut self.peers[slot.place()] {
-            peer.counters.sent_milestone_requests += 1;
+            peer.counters.sent_milestone_requests = peer.counters.sent_milestone_requests.saturating_add(1);
         }
         self.untold = true;
         Some(slot)
@@ -252,9 +255,9 @@ impl Gossip {
     /// A heartbeat came.
     pub fn heartbeat(&mut self, slot: Slot, heartbeat: Heartbeat, now_ms: u64) {
         let Some(peer) = &mut self.peers[slot.place()] else { return };
-        peer.counters.received_heartbeats += 1;
+        peer.counters.received_heartbeats = peer.counters.received_heartbeats.saturating_add(1);
         if !peer.heartbeats.take(now_ms) {
-            peer.counters.dropped_packets += 1;
+            peer.counters.dropped_packets = peer.counters.dropped_packets.saturating_add(1);
             return;
         }
         peer.heartbeat = Some((heartbeat, now_ms));
@@ -265,12 +268,18 @@ impl Gossip {
     pub fn may_ask(&mut self, slot: Slot, milestone: bool, now_ms: u64) -> bool {
         let Some(peer) = &mut self.peers[slot.place()] else { return false };
         match milestone {
-            true => peer.counters.received_milestone_requests += 1,
-            false => peer.counters.received_block_requests += 1,
+            true => {
+                peer.counters.received_milestone_requests =
+                    peer.counters.received_milestone_requests.saturating_add(1)
+            }
+            false => {
+                peer.counters.received_block_requests =
+                    peer.counters.received_block_requests.saturating_add(1)
+            }
         }
         let may = peer.requests.take(now_ms);
         if !may {
-            peer.counters.dropped_packets += 1;
+            peer.counters.dropped_packets = peer.counters.dropped_packets.saturating_add(1);
         }
         may
     }
@@ -278,7 +287,7 @@ impl Gossip {
     /// A block came. Whoever is told to look at it says by [`Gossip::checked`] what was found.
     pub fn block(&mut self, slot: Slot, id: BlockId, bytes: &[u8], now_ms: u64) -> Arrival {
         let Some(peer) = &mut self.peers[slot.place()] else { return Arrival::Ignore };
-        peer.counters.received_blocks += 1;
+        peer.counters.received_blocks = peer.counters.received_blocks.saturating_add(1);
         let want = Want::Block(id);
         let milestone = block::peek_milestone(bytes);
         let asked = milestone.is_some_and(|index| self.requests.wanted(&Want::Milestone(index)).is_some());
@@ -288,25 +297,26 @@ impl Gossip {
             None if asked => Arrival::Milestone,
             None => Arrival::Check,
         };
-        if arrival == Arrival::Check {
+        if matches!(arrival, Arrival::Check | Arrival::Milestone) {
             // HORNET: > not requested, not almost synced, no milestone: ignored; it will be asked for when it is needed
             if milestone.is_none() && !self.progress.almost_synced {
                 return Arrival::Ignore;
             }
             if !peer.blocks.take(now_ms) {
-                peer.counters.dropped_packets += 1;
+                peer.counters.dropped_packets = peer.counters.dropped_packets.saturating_add(1);
                 return Arrival::Ignore;
             }
         }
         if let Some(passed) = self.seen.get(&id) {
             passed.holders.insert(slot);
-            if passed.checking || arrival == Arrival::Check {
-                peer.counters.known_blocks += 1;
+            if now_ms < passed.checking_until_ms || arrival == Arrival::Check {
+                peer.counters.known_blocks = peer.counters.known_blocks.saturating_add(1);
                 return Arrival::Ignore;
             }
         }
-        peer.counters.new_blocks += 1;
-        self.seen.insert(id, Passed { holders: Slots::of(slot), checking: true });
+        peer.counters.new_blocks = peer.counters.new_blocks.saturating_add(1);
+        self.seen
+            .insert(id, Passed { holders: Slots::of(slot), checking_until_ms: now_ms + CHECK_WITHIN_MS });
         if matches!(arrival, Arrival::Wanted(_) | Arrival::Asked) {
             self.requests.arrived(&want, Some(slot), &mut self.peers);
             self.ask(now_ms);
@@ -349,7 +359,7 @@ impl Gossip {
     /// The engine has this block now, or does not want it.
     pub fn taken(&mut self, id: &BlockId) {
         if let Some(passed) = self.seen.get(id) {
-            passed.checking = false;
+            passed.checking_until_ms = 0;
         }
     }
 
@@ -380,7 +390,7 @@ impl Gossip {
         let holders = child.and_then(|child| self.seen.get(&child)).map(|passed| passed.holders);
         for id in ids {
             // It is on its way to the engine.
-            if self.seen.get(id).is_some_and(|passed| passed.checking) {
+            if self.seen.get(id).is_some_and(|passed| now_ms < passed.checking_until_ms) {
                 continue;
             }
             let holders = holders.unwrap_or_default();
@@ -395,11 +405,11 @@ impl Gossip {
         let mut to = Slots::default();
         for (slot, peer) in Slot::all().zip(&mut self.peers) {
             if let Some(peer) = peer.as_mut().filter(|_| !holders.contains(slot)) {
-                peer.counters.sent_blocks += 1;
+                peer.counters.sent_blocks = peer.counters.sent_blocks.saturating_add(1);
                 to.insert(slot);
             }
         }
-        self.seen.insert(id, Passed { holders: Slots(holders.0 | to.0), checking: false });
+        self.seen.insert(id, Passed { holders: Slots(holders.0 | to.0), checking_until_ms: 0 });
         if to != Slots::default() {
             self.outputs.push_back(Output::Send { to, frame: Message::Block(bytes).pack().into() });
         }
@@ -408,7 +418,7 @@ impl Gossip {
     /// A block is sent to a peer that asked for it.
     pub fn answered(&mut self, slot: Slot, id: BlockId) {
         if let Some(peer) = &mut self.peers[slot.place()] {
-            peer.counters.sent_blocks += 1;
+            peer.counters.sent_blocks = peer.counters.sent_blocks.saturating_add(1);
         }
         if let Some(passed) = self.seen.get(&id) {
             passed.holders.insert(slot);
@@ -418,7 +428,7 @@ impl Gossip {
     /// A frame could not be sent: too many wait.
     pub fn overrun(&mut self, slot: Slot) {
         if let Some(peer) = &mut self.peers[slot.place()] {
-            peer.counters.dropped_packets += 1;
+            peer.counters.dropped_packets = peer.counters.dropped_packets.saturating_add(1);
         }
     }
 
@@ -543,7 +553,7 @@ impl Gossip {
         self.outputs.push_back(Output::Send { to: Slots::of(slot), frame });
         if let Some(peer) = &mut self.peers[slot.place()] {
             peer.told_ms = now_ms;
-            peer.counters.sent_heartbeats += 1;
+            peer.counters.sent_heartbeats = peer.counters.sent_heartbeats.saturating_add(1);
         }
     }
 }

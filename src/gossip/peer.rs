@@ -95,7 +95,12 @@ impl Flow {
 
     /// How long an answer is waited for before somebody else is asked.
     pub(super) fn patience_ms(&self) -> u64 {
-        if self.silences == 0 { ANSWER_WITHIN_MS } else { DOUBTFUL_WITHIN_MS }
+        if self.is_doubtful() { DOUBTFUL_WITHIN_MS } else { ANSWER_WITHIN_MS }
+    }
+
+    /// It was silent, and did not answer since.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.silences > 0
     }
 
     pub(super) fn asked(&mut self) {

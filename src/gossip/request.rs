@@ -48,6 +48,15 @@ struct Entry {
     tries: u8,
 }
 
+/// Whether no milestone needs it; the milestone; the thing.
+type Queued = (bool, MilestoneIndex, Want);
+
+impl Entry {
+    fn place(&self, want: Want) -> Queued {
+        (!self.firm, self.index, want)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     of: Slot,
@@ -62,8 +71,8 @@ pub(super) struct Requests {
     entries: HashMap<Want, Entry>,
     /// Those that no milestone needs.
     soft: usize,
-    /// Those that are asked of nobody.
-    queued: BTreeSet<(MilestoneIndex, Want)>,
+    /// Those that are asked of nobody: first what milestones need.
+    queued: BTreeSet<Queued>,
     /// Those that are asked of somebody, by the time until which an answer is waited for.
     asked: BTreeSet<(u64, Want)>,
 }
@@ -81,20 +90,23 @@ impl Requests {
         if let Some(entry) = self.entries.get_mut(&want) {
             entry.spoken_of_ms = now_ms;
             entry.holders.add(holders);
+            let before = entry.place(want);
             if firm && !entry.firm {
-                entry.firm = true;
+                // What was guessed before is no measure.
+                (entry.firm, entry.index) = (true, index);
                 self.soft -= 1;
+            } else if firm == entry.firm {
+                entry.index = entry.index.min(index);
             }
-            if index < entry.index {
-                if self.queued.remove(&(entry.index, want)) {
-                    self.queued.insert((index, want));
-                }
-                entry.index = index;
+            let after = entry.place(want);
+            if before != after && self.queued.remove(&before) {
+                self.queued.insert(after);
             }
         } else if self.entries.len() < MOST_WANTED && (firm || self.soft < MOST_SOFT) {
             let (spoken_of_ms, asked, silent) = (now_ms, None, Slots::default());
-            self.entries.insert(want, Entry { index, firm, spoken_of_ms, holders, asked, silent, tries: 0 });
-            self.queued.insert((index, want));
+            let entry = Entry { index, firm, spoken_of_ms, holders, asked, silent, tries: 0 };
+            self.queued.insert(entry.place(want));
+            self.entries.insert(want, entry);
             self.soft += usize::from(!firm);
         }
     }
@@ -108,7 +120,7 @@ impl Requests {
     pub(super) fn arrived(&mut self, want: &Want, by: Option<Slot>, peers: &mut [Option<Peer>]) {
         let Some(entry) = self.entries.remove(want) else { return };
         self.soft -= usize::from(!entry.firm);
-        self.queued.remove(&(entry.index, *want));
+        self.queued.remove(&entry.place(*want));
         if let Some(Asked { of, until_ms, .. }) = entry.asked {
             self.asked.remove(&(until_ms, *want));
             if let Some(Some(peer)) = peers.get_mut(of.place()) {
@@ -129,7 +141,7 @@ impl Requests {
         if room == 0 {
             return out;
         }
-        for (index, want) in self.queued.iter().take(MOST_LOOKED_AT) {
+        for (_, index, want) in self.queued.iter().take(MOST_LOOKED_AT) {
             if room == 0 {
                 break;
             }
@@ -143,8 +155,14 @@ impl Requests {
                 peer.flow.asked();
                 until_ms += peer.flow.patience_ms();
                 match want {
-                    Want::Milestone(_) => peer.counters.sent_milestone_requests += 1,
-                    Want::Block(_) => peer.counters.sent_block_requests += 1,
+                    Want::Milestone(_) => {
+                        peer.counters.sent_milestone_requests =
+                            peer.counters.sent_milestone_requests.saturating_add(1)
+                    }
+                    Want::Block(_) => {
+                        peer.counters.sent_block_requests =
+                            peer.counters.sent_block_requests.saturating_add(1)
+                    }
                 }
             }
             room -= 1;
@@ -158,7 +176,7 @@ impl Requests {
         }
         for (_, want) in &out {
             if let Some(entry) = self.entries.get(want) {
-                self.queued.remove(&(entry.index, *want));
+                self.queued.remove(&entry.place(*want));
             }
         }
         out
@@ -176,7 +194,7 @@ impl Requests {
                 && let Some(Asked { of, promised, .. }) = entry.asked.take()
             {
                 entry.silent.insert(of);
-                self.queued.insert((entry.index, want));
+                self.queued.insert(entry.place(want));
                 if promised && let Some(count) = failed.get_mut(of.place()) {
                     *count += 1;
                 } else if let Some(Some(peer)) = peers.get_mut(of.place()) {
@@ -197,7 +215,7 @@ impl Requests {
             };
             let keep = needed || entry.asked.is_some();
             if !keep {
-                queued.remove(&(entry.index, *want));
+                queued.remove(&entry.place(*want));
                 *soft -= usize::from(!entry.firm);
             }
             keep
@@ -214,7 +232,7 @@ impl Requests {
             self.asked.remove(&(until_ms, want));
             if let Some(entry) = self.entries.get_mut(&want) {
                 entry.asked = None;
-                self.queued.insert((entry.index, want));
+                self.queued.insert(entry.place(want));
             }
         }
         // Its place may be given to another peer, who is innocent. Order is of no matter here.
@@ -247,7 +265,8 @@ fn choose(peers: &[Option<Peer>], want: &Want, entry: &Entry, now_ms: u64) -> Op
         let sure = if entry.firm { (has as u8, u8::from(holder)) } else { (u8::from(holder), has as u8) };
         // Who says that it has a milestone has its past cone, and its block.
         let promised = has == Has::Yes && (entry.firm || matches!(want, Want::Milestone(_)));
-        (room > 0).then_some(((!entry.silent.contains(slot), sure, room), slot, promised))
+        let rank = (!entry.silent.contains(slot), !peer.flow.is_doubtful(), sure, room);
+        (room > 0).then_some((rank, slot, promised))
     };
     let fitting = Slot::all().zip(peers).filter_map(fit);
     let best = fitting.max_by_key(|(rank, slot, _)| (*rank, std::cmp::Reverse(*slot)));

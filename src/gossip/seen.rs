@@ -16,8 +16,8 @@ const GENERATION: usize = 16_384;
 pub(super) struct Passed {
     /// Peers that have it: they sent it, or it was sent to them.
     pub(super) holders: Slots,
-    /// It is being looked at.
-    pub(super) checking: bool,
+    /// Until then it is being looked at. Whoever looks may never say what came of it, as when its connection ends.
+    pub(super) checking_until_ms: u64,
 }
 
 /// See the module.
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_is_asked_for_stays() {
-        let passed = Passed { holders: Slots::default(), checking: false };
+        let passed = Passed { holders: Slots::default(), checking_until_ms: 0 };
         let mut seen = Seen::default();
         for number in 0..10 * GENERATION {
             seen.insert(id(number), passed);

@@ -242,3 +242,37 @@ fn heartbeats_follow_changes_and_never_stop() {
     assert_eq!(changes.last().unwrap().1, 299);
     assert_eq!(later.len(), 2, "{later:?}");
 }
+
+/// As when the connection ends while a block waits for its check.
+#[test]
+fn a_block_whose_check_never_ended_is_asked_for_again() {
+    let mut gossip = Gossip::new(at(100), []);
+    let slot = connect(&mut gossip, 101);
+    gossip.set_ahead([MilestoneIndex(101)]);
+    let (id, bytes) = block(1);
+    let need = |gossip: &mut Gossip, now_ms| gossip.need(&[id], Some(MilestoneIndex(101)), None, now_ms);
+    need(&mut gossip, 0);
+    assert_eq!(gossip.block(slot, id, &bytes, 0), Arrival::Wanted(MilestoneIndex(101)));
+    need(&mut gossip, 9_000);
+    assert_eq!(gossip.wanted(), 0);
+    need(&mut gossip, 10_000);
+    assert_eq!(gossip.wanted(), 1);
+    assert_eq!(gossip.block(slot, id, &bytes, 10_000), Arrival::Wanted(MilestoneIndex(101)));
+}
+
+/// What strangers make up must not stand before what a milestone needs.
+#[test]
+fn what_a_milestone_needs_comes_first() {
+    let mut gossip = Gossip::new(at(100), []);
+    let slot = connect(&mut gossip, 101);
+    done(&mut gossip);
+    for number in 0..2_000_u32 {
+        let mut id = [7; 32];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        gossip.need(&[BlockId(id)], None, None, 0);
+    }
+    done(&mut gossip);
+    gossip.need(&[BlockId([9; 32])], Some(MilestoneIndex(101)), None, 0);
+    let wanted = Message::BlockRequest(BlockId([9; 32])).pack();
+    assert_eq!(done(&mut gossip).0, [(slot, wanted)]);
+}

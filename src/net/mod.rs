@@ -161,7 +161,7 @@ impl Net {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(MOST_PENDING))
             .with_max_pending_outgoing(Some(most))
-            .with_max_established(Some(2 * most))
+            .with_max_established_incoming(Some(2 * most))
             .with_max_established_per_peer(Some(2));
         let agent = concat!("osmia/", env!("CARGO_PKG_VERSION")).to_owned();
         let identify = identify::Config::new("/ipfs/0.1.0".into(), key.public()).with_agent_version(agent);

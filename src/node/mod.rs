@@ -144,7 +144,7 @@ fn abort_on_core_panic(store: PathBuf, suspects: Suspects) {
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         suspects.blame_opened();
-        if matches!(std::thread::current().name(), Some("main" | "engine")) {
+        if matches!(std::thread::current().name(), Some("main" | "engine" | "check")) {
             store::note_crash(&store);
             std::process::abort();
         }
