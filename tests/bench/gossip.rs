@@ -33,9 +33,9 @@ use osmia::store::{Limits, Store};
 #[allow(dead_code, reason = "a benchmark looks at bodies alone")]
 mod http;
 
-/// Processor time for each block that a node may take (hornet.md: 0.4 of HORNET's), in microseconds.
+/// Processor time for each block that a node may take (0.4 of what HORNET takes), in microseconds.
 const CPU_LIMIT_US: f64 = 100.0;
-/// Memory after such a sync (hornet.md).
+/// Memory after such a sync: half of what HORNET takes.
 const MEMORY_LIMIT_MIB: f64 = 128.0;
 /// What HORNET's better engine did.
 const HORNET_BLOCKS_PER_S: f64 = 3_270.0;

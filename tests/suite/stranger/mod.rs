@@ -124,7 +124,7 @@ fn answers(script: &mut Script, stream: &str) {
 ///
 /// | case | HORNET | here | why |
 /// | --- | --- | --- | --- |
-/// | heartbeat that claims to be far ahead | 1,178 requests in 14 s | at most 40 | hornet.md, weakness 4 |
+/// | heartbeat that claims to be far ahead | 1,178 requests in 14 s | at most 40 | a peer is believed as far as it gives what it claims to have |
 #[test]
 fn recorded_strangers_fare_as_with_hornet() {
     let recording = Recording::of("tangle-c");
@@ -228,7 +228,7 @@ fn frames(script: &mut Script, stream: &str) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Digest section 2: who opens what, what is said first, and that blocks travel in both directions, once.
+/// Who opens what, what is said first, and that blocks travel in both directions, once.
 #[test]
 fn a_peer_of_another_implementation_is_served_as_by_hornet() {
     let protocol = protocol("osmia-private");
@@ -294,7 +294,7 @@ fn a_peer_of_another_implementation_is_served_as_by_hornet() {
     let count = |bytes: &[u8]| said.iter().filter(|frame| **frame == Message::Block(bytes).pack()).count();
     assert_eq!((count(&bytes), count(&from_peer)), (1, 0));
 
-    // hornet.md, weakness 1: a genuine milestone under one parent more than it names ended HORNET for good.
+    // A genuine milestone under one parent more than it names ended HORNET for good.
     let newest = said.iter().rev().find_map(|frame| match wire::parse(frame) {
         Ok(Some((Message::Block(bytes), _))) => {
             Block::parse(bytes).ok().filter(|block| block.milestone().is_some())
