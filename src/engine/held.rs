@@ -58,6 +58,10 @@ impl Waiting {
         if held.wanted.is_none() {
             self.unwanted_bytes -= held.weight();
         }
+        // Most blocks are solid as they come: nothing is left of them here.
+        if self.unwanted.back().is_some_and(|(_, newest)| newest == id) {
+            self.unwanted.pop_back();
+        }
         Some(held)
     }
 
@@ -83,5 +87,52 @@ impl Waiting {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BlockId, Held, MOST_UNWANTED_BYTES, MilestoneIndex, OVERHEAD_BYTES, PATIENCE_MS, Waiting};
+
+    fn id(number: usize) -> BlockId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        BlockId(id)
+    }
+
+    fn held(bytes: usize, wanted: Option<u32>) -> Held {
+        Held { bytes: Some(vec![0; bytes].into()), wanted: wanted.map(MilestoneIndex), forward: true }
+    }
+
+    #[test]
+    fn what_comes_solid_leaves_nothing_behind() {
+        let mut waiting = Waiting::default();
+        for number in 0..10_000 {
+            waiting.insert(id(number), held(300, None), 0);
+            assert!(waiting.take(&id(number)).is_some());
+        }
+        assert_eq!((waiting.bytes(), waiting.unwanted.len(), waiting.blocks.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_no_milestone_needs_is_bounded_by_time_and_bytes() {
+        let mut waiting = Waiting::default();
+        waiting.insert(id(0), held(300, Some(7)), 0);
+        waiting.insert(id(1), held(300, None), 0);
+        assert_eq!(waiting.overdue(PATIENCE_MS - 1), None);
+        assert_eq!(waiting.overdue(PATIENCE_MS), Some(id(1)));
+        waiting.take(&id(1));
+        assert_eq!((waiting.overdue(u64::MAX), waiting.bytes()), (None, 300 + OVERHEAD_BYTES));
+        let most = MOST_UNWANTED_BYTES / (32_768 + OVERHEAD_BYTES);
+        for number in 2..=most + 4 {
+            waiting.insert(id(number), held(32_768, None), 0);
+        }
+        let mut forgotten = 0;
+        while let Some(oldest) = waiting.overdue(1) {
+            waiting.take(&oldest);
+            forgotten += 1;
+        }
+        assert_eq!(forgotten, 3);
+        assert!(waiting.get(&id(0)).is_some() && waiting.get(&id(2)).is_none());
     }
 }

@@ -20,7 +20,7 @@ use crate::protocol::params::Upcoming;
 use crate::store::{PruneError, Pruning, Reader};
 use crate::tangle::Outlook;
 
-/// Requests that may wait for the engine; each holds at most one block (32 KiB), so 1 MiB.
+/// Requests that may wait for the engine; each holds one block of a client (32 KiB) or 160 KiB of those of peers, so 5 MiB.
 pub const REQUESTS: usize = 32;
 
 /// Seconds after which the newest milestone is too old for a healthy node (HORNET).

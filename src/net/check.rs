@@ -24,6 +24,9 @@ const QUEUE: usize = 256;
 /// Blocks that are judged together, and given to the engine together.
 const BATCH: usize = 64;
 
+/// Blocks that the engine is given at once: one more than fits may be on top.
+const PORTION_BYTES: usize = 128 << 10;
+
 /// Longest time that a batch of proofs of work takes, in nanoseconds.
 const BATCH_NS: u64 = 500_000;
 
@@ -74,9 +77,11 @@ impl Inspector {
     fn run(mut self, mut queue: mpsc::Receiver<Item>, most: usize) {
         let mut batch = Vec::with_capacity(most);
         while queue.blocking_recv_many(&mut batch, most) > 0 {
-            let good = self.check(std::mem::take(&mut batch));
-            if !good.is_empty() && self.node.arrived_blocking(good).is_err() {
-                return;
+            let mut good = self.check(std::mem::take(&mut batch)).into_iter().peekable();
+            while good.peek().is_some() {
+                if self.node.arrived_blocking(portion(&mut good)).is_err() {
+                    return;
+                }
             }
         }
     }
@@ -117,4 +122,16 @@ impl Inspector {
         }
         good
     }
+}
+
+/// What the engine gets at once: at least one block.
+fn portion(blocks: &mut impl Iterator<Item = Arrived>) -> Vec<Arrived> {
+    let (mut portion, mut bytes) = (Vec::new(), 0);
+    while bytes < PORTION_BYTES
+        && let Some(arrived) = blocks.next()
+    {
+        bytes += arrived.block.bytes.len();
+        portion.push(arrived);
+    }
+    portion
 }
