@@ -249,9 +249,10 @@ impl Net {
     /// HORNET: > one stream for each peer; known peers are let in, and a few others
     fn open(&mut self, peer: PeerId, stream: Stream, opened: bool) {
         if let Some((slot, link)) = self.hub.find(&peer) {
-            // Both dialled at the same time: the same one of the two streams stays on both sides.
+            // Both dialled at the same time: the same one of the two streams stays on both sides. One that is in use stays.
             let own_stays = self.swarm.local_peer_id() < &peer;
-            if !link.opened || opened || own_stays {
+            let in_use = self.hub.state(slot).is_some_and(|state| state.heartbeat.is_some());
+            if !link.opened || opened || own_stays || in_use {
                 return;
             }
             self.hub.disconnect(slot, &link, &"it opened a stream at the same time");
@@ -332,7 +333,12 @@ impl Net {
         match request {
             PeerRequest::List { reply } => drop(reply.send(self.list())),
             PeerRequest::Add { address, alias, reply } => {
-                let added = self.known.add(address, alias, Instant::now()).map(|peer| {
+                let own = address.id == self.swarm.local_peer_id().to_base58();
+                let added = match own {
+                    true => Err("multiAddress: the peer id is this node's own".to_owned()),
+                    false => self.known.add(address, alias, Instant::now()),
+                };
+                let added = added.map(|peer| {
                     if let Some((slot, _)) = self.hub.find(&peer) {
                         self.hub.with(|gossip, _| gossip.set_relation(slot, Relation::Known));
                     }

@@ -190,13 +190,18 @@ fn recorded_strangers_fare_as_with_hornet() {
     node.stop();
 }
 
-/// Peers that the node is connected to, as its owner is told.
-fn connected(node: &Node, folder: &Path) -> Vec<Value> {
+/// Asks `peers` with a token.
+fn as_owner(node: &Node, folder: &Path, method: &str, body: &[u8]) -> http::Answer {
     let identity = Identity::load(&folder.join("data/identity")).unwrap().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let token = Tokens::new(identity.token_secret(), identity.peer_id(), SALT.to_owned()).issue(now);
     let header = format!("Authorization: Bearer {token}");
-    let answer = http::request(node.api, "GET", "/api/core/v2/peers", &[&header], &[]).unwrap();
+    http::request(node.api, method, "/api/core/v2/peers", &[&header], body).unwrap()
+}
+
+/// Peers that the node is connected to, as its owner is told.
+fn connected(node: &Node, folder: &Path) -> Vec<Value> {
+    let answer = as_owner(node, folder, "GET", &[]);
     let peers: Option<Vec<Value>> = serde_json::from_slice(&answer.body).unwrap();
     peers.unwrap_or_default().into_iter().filter(|peer| peer["connected"] == true).collect()
 }
@@ -262,6 +267,7 @@ fn a_peer_of_another_implementation_is_served_as_by_hornet() {
     assert!(identified["protocols"].as_array().unwrap().contains(&json!(protocol)), "{identified}");
 
     // One stream for each peer: a second one is ended, the first goes on.
+    answers(&mut script, &first);
     script.command(json!({ "do": "open", "host": "hornet", "id": id, "stream": "second" }));
     script.wait_closed("second");
     answers(&mut script, &first);
@@ -306,6 +312,11 @@ fn a_peer_of_another_implementation_is_served_as_by_hornet() {
     block.parents = Parents::from_unsorted(parents).unwrap();
     script.write(&first, &Message::Block(&block.pack()).pack());
     answers(&mut script, &first);
+
+    // Nobody is their own peer.
+    let body = json!({ "multiAddress": node.peer }).to_string();
+    let answer = as_owner(&node, folder.path(), "POST", body.as_bytes());
+    assert_eq!(answer.status, 400, "{}", String::from_utf8_lossy(&answer.body));
 
     // Whoever ends the stream loses the connection, and a named peer is dialled again.
     script.command(json!({ "do": "close", "stream": first }));
