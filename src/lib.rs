@@ -6,7 +6,7 @@
 //!
 //! | layer | modules | what |
 //! | --- | --- | --- |
-//! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] [`token`] | words: bytes and text to values |
+//! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] [`planted`] [`token`] | words: bytes and text to values |
 //! | L1 | [`tangle`] [`ledger`] [`gossip`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
 //! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
 //! | L3 | [`store`] [`handle`] [`keeper`] [`mining`] [`files`] [`identity`] [`logging`] | what survives, and what ports may hold |
@@ -47,6 +47,7 @@ pub mod logging;
 pub mod mining;
 pub mod net;
 pub mod node;
+pub mod planted;
 pub mod pow;
 pub mod protocol;
 pub mod rescue;

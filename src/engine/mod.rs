@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::fault::ViewError;
 use crate::ledger::authority::Authority;
 use crate::ledger::treasury::Treasury;
+use crate::planted::{Bug, is_planted};
 use crate::protocol::block::{Block, Parents, Payload};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::Milestone;
@@ -179,7 +180,8 @@ impl Engine {
         let CheckedBlock { id, bytes, block, milestone, signed } = block;
         let stored = view.stored(&id)?;
         // Memory may have forgotten it, or never seen it since a restart: it must not be referenced again.
-        if stored.as_ref().is_some_and(|stored| stored.referenced.is_some()) {
+        let referenced = stored.as_ref().is_some_and(|stored| stored.referenced.is_some());
+        if referenced && !is_planted(Bug::ReferencedTwice) {
             return Ok(Verdict::Accepted { known: true });
         }
         let stamp = milestone.as_ref().map(|milestone| milestone.essence.stamp());
@@ -248,7 +250,9 @@ impl Engine {
             self.held.take(&id);
             self.tangle.forget(&id);
         }
-        if let Some((index, pending)) = self.pending.first_key_value() {
+        if let Some((index, pending)) = self.pending.first_key_value()
+            && !is_planted(Bug::NeverAskedAgain)
+        {
             let parents = pending.milestone.essence.parents.as_slice();
             let ids = self.tangle.missing(view, parents, MOST_ASKED)?;
             if !ids.is_empty() {

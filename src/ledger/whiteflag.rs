@@ -7,6 +7,7 @@ use super::semantic::Signatures;
 use super::view::{ConeBlock, ConeView, Known, LedgerView};
 use super::{Booked, Conflict, Delta, Inclusion, Referenced, Spent, semantic};
 use crate::fault::ViewError;
+use crate::planted::{Bug, is_planted};
 use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
 use crate::protocol::merkle;
@@ -154,9 +155,10 @@ impl<L: LedgerView> Application<'_, L> {
     fn inputs(&self, ids: &[OutputId]) -> Result<Result<Vec<Booked>, Conflict>, ViewError> {
         let mut inputs = Vec::with_capacity(ids.len());
         for id in ids {
-            match self.state.get(id) {
+            let state = self.state.get(id).copied();
+            match state.filter(|state| !matches!(state, State::Spent) || !is_planted(Bug::DoubleSpend)) {
                 Some(State::Spent) => return Ok(Err(Conflict::InputSpentInMilestone)),
-                Some(State::Created(at)) => inputs.push(self.delta.created[*at].clone()),
+                Some(State::Created(at)) => inputs.push(self.delta.created[at].clone()),
                 None => match self.ledger.output(id)? {
                     None => return Ok(Err(Conflict::InputNotFound)),
                     Some(Known::Spent) => return Ok(Err(Conflict::InputSpent)),
@@ -254,6 +256,7 @@ mod tests {
     use super::{Error, Question, apply};
     use crate::fault::ViewError;
     use crate::ledger::view::{ConeBlock, ConeView, Known, LedgerView};
+    use crate::planted::{Bug, is_planted};
     use crate::protocol::block::Parents;
     use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
     use crate::protocol::merkle;

@@ -10,17 +10,21 @@ use osmia::engine::{Engine, Network, Origin, Start, Verdict, arrival};
 use osmia::gossip::peer::Relation;
 use osmia::gossip::wire::{self, Message};
 use osmia::gossip::{Arrival, Gossip, Output, Progress, Slot};
+use osmia::ledger::Referenced;
 use osmia::ledger::authority::{Authority, KeyRange};
 use osmia::ledger::whiteflag::Question;
-use osmia::protocol::block::{self, Block, Parents, Payload};
+use osmia::protocol::block::{self, Block, Parents};
 use osmia::protocol::id::{BlockId, MilestoneIndex};
 use osmia::protocol::milestone::{Essence, Milestone, Signature};
 use osmia::protocol::params::{ProtocolParameters, RentStructure};
-use osmia::protocol::tagged_data::TaggedData;
 use osmia::snapshot::genesis;
 
 use crate::random::Random;
+use crate::reference;
 use crate::store::MemStore;
+use crate::wallet::{self, Wallet};
+
+pub(crate) const SUPPLY: u64 = 1_000_000_000;
 
 /// Who signs milestones: the first node.
 fn key() -> SigningKey {
@@ -36,8 +40,8 @@ pub(crate) fn network() -> Network {
         bech32_hrp: "tst".into(),
         min_pow_score: 0,
         below_max_depth: 15,
-        rent: RentStructure { v_byte_cost: 100, v_byte_factor_data: 1, v_byte_factor_key: 10 },
-        token_supply: 1_000,
+        rent: RentStructure { v_byte_cost: 1, v_byte_factor_data: 1, v_byte_factor_key: 10 },
+        token_supply: SUPPLY,
     };
     Network { params, authority: Authority { keys: vec![range], threshold: 1 } }
 }
@@ -56,14 +60,29 @@ pub(crate) enum Wish {
     Close { peer: usize },
 }
 
+/// A milestone that a node has confirmed.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) milestone: Milestone,
+    pub(crate) referenced: Vec<Referenced>,
+    /// See [`reference::digest`].
+    pub(crate) ledger: [u8; 32],
+}
+
 /// What survives a crash.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Disk {
     store: MemStore,
     /// Blocks acknowledged to clients since the last commit.
     journal: Vec<Arc<[u8]>>,
     /// The coordinator's: the newest signed milestone.
     signed: Option<(MilestoneIndex, Arc<[u8]>)>,
+}
+
+impl Disk {
+    pub(crate) fn founded() -> Self {
+        Self { store: MemStore::founded(wallet::genesis(SUPPLY)), journal: Vec::new(), signed: None }
+    }
 }
 
 pub(crate) struct Node {
@@ -75,8 +94,11 @@ pub(crate) struct Node {
     confirmed_block: BlockId,
     peers: BTreeMap<usize, Peer>,
     wishes: Vec<Wish>,
-    /// Confirmed since the world looked: index, and what it references.
-    pub(crate) confirmed: Vec<(MilestoneIndex, Vec<BlockId>)>,
+    wallet: Wallet,
+    /// Confirmed since the world looked.
+    pub(crate) confirmed: Vec<Confirmed>,
+    /// Power fails when so many milestones more were committed, before anything else is done.
+    commits_left: Option<u32>,
 }
 
 impl Node {
@@ -97,7 +119,9 @@ impl Node {
             confirmed_block,
             peers: BTreeMap::new(),
             wishes: Vec::new(),
+            wallet: Wallet::default(),
             confirmed: Vec::new(),
+            commits_left: None,
         };
         for bytes in node.store.unreferenced().into_iter().chain(node.disk.journal.clone()) {
             let block = checked::check(&node.network, bytes).expect("it was checked before");
@@ -110,6 +134,20 @@ impl Node {
     /// What is left of it on its disk.
     pub(crate) fn crash(self) -> Disk {
         self.disk
+    }
+
+    /// Power is to fail right after a commit.
+    pub(crate) fn crash_after(&mut self, commits: u32) {
+        self.commits_left = Some(commits);
+    }
+
+    /// Power failed.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.commits_left == Some(0)
+    }
+
+    pub(crate) fn bytes(&self, id: &BlockId) -> Option<Arc<[u8]>> {
+        self.store.bytes(id)
     }
 
     pub(crate) fn index(&self) -> MilestoneIndex {
@@ -277,7 +315,7 @@ impl Node {
         let block = checked::check(&self.network, bytes.clone()).expect("it was made here");
         let before = self.index();
         let verdict = self.submit(block, Origin::Local, now_ms);
-        if self.index() == before && matches!(verdict, Verdict::Accepted { .. }) {
+        if self.index() == before && matches!(verdict, Verdict::Accepted { .. }) && !self.is_dead() {
             self.disk.journal.push(bytes);
         }
         verdict
@@ -286,6 +324,9 @@ impl Node {
     fn perform(&mut self, now_ms: u64) {
         loop {
             while let Some(effect) = self.engine.poll() {
+                if self.is_dead() {
+                    return;
+                }
                 match effect {
                     Effect::Store { id, bytes, forward } => {
                         self.store.put(id, bytes.clone());
@@ -299,8 +340,14 @@ impl Node {
                         self.confirmed_block = confirmation.block_id;
                         self.disk.store = self.store.clone();
                         self.disk.journal.clear();
-                        let referenced = confirmation.referenced.iter().map(|block| block.id).collect();
-                        self.confirmed.push((confirmation.stamp.index, referenced));
+                        let outputs =
+                            self.store.unspent().values().map(|booked| (&booked.id, &booked.output));
+                        self.confirmed.push(Confirmed {
+                            ledger: reference::digest(outputs),
+                            milestone: confirmation.milestone,
+                            referenced: confirmation.referenced,
+                        });
+                        self.commits_left = self.commits_left.map(|left| left - 1);
                     }
                 }
             }
@@ -356,14 +403,12 @@ impl Node {
     pub(crate) fn issue(&mut self, random: &mut Random, now_ms: u64) -> Option<BlockId> {
         let tips = self.engine.select_tips(4, now_ms, &mut |bound| random.below(bound));
         let parents = Parents::from_unsorted(tips).ok()?;
-        let data =
-            TaggedData::new(b"sim".to_vec(), random.next().to_le_bytes().to_vec()).expect("it is short");
-        let payload = Some(Payload::TaggedData(data));
+        let payload = Some(self.wallet.payload(&self.store, &self.network.params, random));
         let bytes: Arc<[u8]> = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack().into();
         let id = block::id_of(&bytes);
         let verdict = self.submit_local(bytes, now_ms);
         self.settle(now_ms);
-        matches!(verdict, Verdict::Accepted { .. }).then_some(id)
+        (matches!(verdict, Verdict::Accepted { .. }) && !self.is_dead()).then_some(id)
     }
 
     /// The coordinator's turn, as `coordinator` takes it.

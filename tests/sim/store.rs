@@ -1,16 +1,17 @@
 //! A store in memory. What was committed survives a crash; what was put since does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use osmia::engine::effect::Confirmation;
 use osmia::fault::ViewError;
+use osmia::ledger::Booked;
 use osmia::ledger::view::{Known, LedgerView};
 use osmia::protocol::block::Block;
 use osmia::protocol::id::{BlockId, MilestoneIndex, OutputId};
 use osmia::protocol::milestone::{Milestone, MilestoneStamp};
 use osmia::protocol::transaction::Transaction;
-use osmia::tangle::view::{Stored, TangleView};
+use osmia::tangle::view::{self, Stored, TangleView};
 
 #[derive(Debug, Clone)]
 struct Kept {
@@ -24,9 +25,16 @@ pub(crate) struct MemStore {
     /// In order of arrival.
     order: Vec<BlockId>,
     milestones: BTreeMap<MilestoneIndex, (BlockId, Milestone)>,
+    unspent: BTreeMap<OutputId, Booked>,
+    spent: BTreeSet<OutputId>,
 }
 
 impl MemStore {
+    pub(crate) fn founded(outputs: Vec<Booked>) -> Self {
+        let unspent = outputs.into_iter().map(|booked| (booked.id, booked)).collect();
+        Self { unspent, ..Self::default() }
+    }
+
     pub(crate) fn put(&mut self, id: BlockId, bytes: Arc<[u8]>) {
         self.order.push(id);
         self.blocks.insert(id, Kept { bytes, referenced: None });
@@ -40,6 +48,13 @@ impl MemStore {
             block.referenced = Some(index);
         }
         self.milestones.insert(index, (confirmation.block_id, confirmation.milestone.clone()));
+        for booked in &confirmation.delta.created {
+            self.unspent.insert(booked.id, booked.clone());
+        }
+        for spent in &confirmation.delta.consumed {
+            self.unspent.remove(&spent.booked.id);
+            self.spent.insert(spent.booked.id);
+        }
     }
 
     pub(crate) fn bytes(&self, id: &BlockId) -> Option<Arc<[u8]>> {
@@ -65,6 +80,10 @@ impl MemStore {
         let blocks = self.order.iter().filter_map(|id| self.blocks.get(id));
         blocks.filter(|block| block.referenced.is_none()).map(|block| block.bytes.clone()).collect()
     }
+
+    pub(crate) fn unspent(&self) -> &BTreeMap<OutputId, Booked> {
+        &self.unspent
+    }
 }
 
 impl TangleView for MemStore {
@@ -76,17 +95,23 @@ impl TangleView for MemStore {
             (stored.essence.id() == payload.essence.id()).then(|| payload.essence.stamp())
         };
         let milestone = block.milestone().and_then(stamp);
+        let transaction = block.transaction().map(|_| view::Transaction { signed: false });
         let parents = block.parents.as_slice().to_vec();
-        Ok(Some(Stored { parents, referenced: kept.referenced, milestone, transaction: None }))
+        Ok(Some(Stored { parents, referenced: kept.referenced, milestone, transaction }))
     }
 }
 
 impl LedgerView for MemStore {
-    fn output(&self, _: &OutputId) -> Result<Option<Known>, ViewError> {
-        Ok(None)
+    fn output(&self, id: &OutputId) -> Result<Option<Known>, ViewError> {
+        let unspent = self.unspent.get(id).map(|booked| Known::Unspent(Box::new(booked.clone())));
+        Ok(unspent.or_else(|| self.spent.contains(id).then_some(Known::Spent)))
     }
 
-    fn transaction(&self, _: &BlockId) -> Result<Option<Transaction>, ViewError> {
-        Ok(None)
+    fn transaction(&self, id: &BlockId) -> Result<Option<Transaction>, ViewError> {
+        let Some(kept) = self.blocks.get(id) else {
+            return Err(ViewError(format!("block {id} is not stored")));
+        };
+        let block = Block::parse(&kept.bytes).map_err(|error| ViewError(error.to_string()))?;
+        Ok(block.transaction().cloned())
     }
 }

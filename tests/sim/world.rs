@@ -8,8 +8,10 @@ use osmia::protocol::blake2b_256;
 use osmia::protocol::id::{BlockId, MilestoneIndex};
 
 use crate::attacker::{Attacker, Kind};
-use crate::node::{Disk, Node, Wish};
+use crate::node::{Confirmed, Disk, Node, SUPPLY, Wish};
 use crate::random::Random;
+use crate::reference::{self, Reference};
+use crate::wallet;
 
 /// Trouble until then; afterwards the network is left in peace, but for attackers.
 const TROUBLE_MS: u64 = 120_000;
@@ -56,8 +58,9 @@ pub(crate) struct World {
     /// Those on one side of a partition.
     apart: BTreeSet<usize>,
     honest: usize,
-    /// What each milestone references, as whoever was first says.
-    confirmed: BTreeMap<MilestoneIndex, Vec<BlockId>>,
+    /// What each milestone has to do: what becomes of which block, and the ledger afterwards.
+    confirmed: BTreeMap<MilestoneIndex, (Vec<(BlockId, Option<bool>)>, [u8; 32])>,
+    reference: Reference,
     /// Blocks that clients were told are there, issued in peace.
     issued: Vec<(u64, usize, BlockId)>,
     loss: u64,
@@ -71,6 +74,8 @@ pub(crate) struct Outcome {
     pub(crate) trace: [u8; 32],
     pub(crate) milestones: u32,
     pub(crate) blocks: usize,
+    /// Transactions that changed the ledger.
+    pub(crate) transfers: usize,
 }
 
 impl World {
@@ -79,7 +84,7 @@ impl World {
         let honest = 3 + random.below(3);
         let attackers = random.below(3);
         let mut actors: Vec<Actor> =
-            (0..honest).map(|_| Actor::Alive(Box::new(Node::start(Disk::default(), 0)))).collect();
+            (0..honest).map(|_| Actor::Alive(Box::new(Node::start(Disk::founded(), 0)))).collect();
         for _ in 0..attackers {
             let kind = Kind::ALL[random.below(Kind::ALL.len())];
             actors.push(Actor::Attacker(Attacker::new(kind)));
@@ -96,6 +101,7 @@ impl World {
             apart: BTreeSet::new(),
             honest,
             confirmed: BTreeMap::new(),
+            reference: Reference::new(wallet::genesis(SUPPLY)),
             issued: Vec::new(),
             loss,
             trace: [0; 32],
@@ -160,7 +166,9 @@ impl World {
         }
         self.judge()?;
         let milestones = self.confirmed.last_key_value().map_or(0, |(index, _)| index.0);
-        Ok(Outcome { trace: self.trace, milestones, blocks: self.issued.len() })
+        let fates = self.confirmed.values().flat_map(|(fates, _)| fates);
+        let transfers = fates.filter(|(_, applied)| *applied == Some(true)).count();
+        Ok(Outcome { trace: self.trace, milestones, blocks: self.issued.len(), transfers })
     }
 
     fn note(&mut self, sequence: u64, event: &Event) {
@@ -217,14 +225,17 @@ impl World {
                 self.after(node)
             }
             Event::Crash { node } => {
-                self.crash(node);
-                let back = now_ms + self.random.range(100, 20_000);
-                self.at(back, Event::Restart { node });
+                // In the middle of what it does, or between.
+                let commits = u32::try_from(self.random.below(3)).unwrap_or(0);
+                match &mut self.actors[node] {
+                    Actor::Alive(alive) if commits > 0 => alive.crash_after(commits),
+                    Actor::Alive(_) | Actor::Down(_) | Actor::Attacker(_) => self.crash(node),
+                }
                 Ok(())
             }
             Event::Restart { node } => {
                 if let Actor::Down(disk) = &mut self.actors[node] {
-                    let disk = std::mem::take(disk);
+                    let disk = disk.clone();
                     self.actors[node] = Actor::Alive(Box::new(Node::start(disk, now_ms)));
                     self.lives[node] += 1;
                     let life = self.lives[node];
@@ -282,9 +293,13 @@ impl World {
         for (one, other) in ends.copied().collect::<Vec<_>>() {
             self.disconnect(one, other);
         }
-        let actor = std::mem::replace(&mut self.actors[node], Actor::Down(Disk::default()));
+        let actor = std::mem::replace(&mut self.actors[node], Actor::Down(Disk::founded()));
         self.actors[node] = match actor {
-            Actor::Alive(alive) => Actor::Down(alive.crash()),
+            Actor::Alive(alive) => {
+                let back = self.now_ms + self.random.range(100, 20_000);
+                self.at(back, Event::Restart { node });
+                Actor::Down(alive.crash())
+            }
             down @ (Actor::Down(_) | Actor::Attacker(_)) => down,
         };
     }
@@ -350,14 +365,25 @@ impl World {
             }
             node.within_bounds().map_err(|problem| format!("node {number}: {problem}"))?;
             let (wishes, confirmed) = (node.wishes(), std::mem::take(&mut node.confirmed));
-            for (index, referenced) in confirmed {
-                match self.confirmed.get(&index) {
-                    None => {
-                        self.confirmed.insert(index, referenced);
-                    }
-                    Some(known) if *known == referenced => {}
-                    Some(_) => return Err(format!("node {number} sees another milestone {index}")),
+            for Confirmed { milestone, referenced, ledger } in confirmed {
+                let index = milestone.essence.index;
+                if !self.confirmed.contains_key(&index) {
+                    let fates = self.reference.confirm(&milestone, &|id| node.bytes(id));
+                    let fates =
+                        fates.map_err(|problem| format!("reference, milestone {index}: {problem}"))?;
+                    self.confirmed.insert(index, (fates, self.reference.digest()));
                 }
+                let (fates, expected) = &self.confirmed[&index];
+                if *fates != reference::fates(&referenced) {
+                    return Err(format!("node {number} sees another milestone {index}"));
+                }
+                if *expected != ledger {
+                    return Err(format!("node {number} has another ledger after milestone {index}"));
+                }
+            }
+            if node.is_dead() {
+                self.crash(number);
+                continue;
             }
             for wish in wishes {
                 match wish {

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer of each top-level module. A module uses lower layers, its own folder, and nothing else.
-const LAYERS: [(&str, u32); 36] = [
+const LAYERS: [(&str, u32); 37] = [
     // L0: words, pure
     ("board", 0),
     ("config", 0),
     ("fault", 0),
+    ("planted", 0),
     ("pow", 0),
     ("protocol", 0),
     ("token", 0),
