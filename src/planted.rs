@@ -1,6 +1,8 @@
 //! Bugs that a test plants, to see that the simulator finds them. Nothing but a test plants one, and builds without debug
 //! assertions (whatever a board runs) have none of this.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A bug. Each leaves a rule out that some day was forgotten somewhere.

@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod introduction;
 mod peer;
 pub mod preseed;
 mod raw;
@@ -73,6 +74,15 @@ pub struct Network {
     pub genesis_address: Option<Address>,
     /// How amounts are shown.
     pub base_token: BaseToken,
+}
+
+/// The network that a new node joins instead of founding one: whoever is asked tells all that [`Network`] holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Join {
+    /// That of this node.
+    Peer(PeerAddress),
+    /// That of the nodes on the local network. Where there is none, a coordinator founds one.
+    Lan,
 }
 
 /// How wallets show amounts: `[token]` in the file, `baseToken` in the API (TIP-25).
@@ -162,6 +172,16 @@ pub struct Peering {
     pub unknown_peers: usize,
     /// Those to which a connection is kept up.
     pub peers: Vec<NamedPeer>,
+    /// Whether nodes of one network find each other on the local network (RFC 6762).
+    pub mdns: bool,
+}
+
+impl Peering {
+    /// The port to tell others on the local network, of those that are listened on, if they are to be told.
+    pub fn lan_port(&self, bound: &[SocketAddr]) -> Option<u16> {
+        let outside = bound.iter().find(|address| !address.ip().is_loopback() && address.ip().is_ipv4());
+        outside.filter(|_| self.mdns).map(SocketAddr::port)
+    }
 }
 
 /// A peer that the configuration names.
@@ -241,6 +261,8 @@ impl Url {
 pub struct Config {
     /// The network.
     pub network: Network,
+    /// Where a new node learns of its network.
+    pub join: Option<Join>,
     /// Name of the board in its network.
     pub host_name: String,
     /// Where the REST API listens.

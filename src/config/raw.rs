@@ -7,8 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    BaseToken, Clock, Config, Coordinator, Error, MilestoneKey, NamedPeer, Network, PeerAddress, Peering,
-    Pow, Snapshots, Source, Storage, Url,
+    BaseToken, Clock, Config, Coordinator, Error, Join, MilestoneKey, NamedPeer, Network, PeerAddress,
+    Peering, Pow, Snapshots, Source, Storage, Url,
 };
 use crate::protocol::address::Address;
 use crate::protocol::params::{ProtocolParameters, RentStructure};
@@ -34,6 +34,7 @@ struct RawConfig {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawNetwork {
+    join: Option<Spanned<String>>,
     /// All nodes of a network must agree on this and on the five numbers below.
     name: Spanned<String>,
     bech32_hrp: Spanned<String>,
@@ -87,6 +88,7 @@ struct RawPeering {
     bind: Vec<Spanned<String>>,
     unknown_peers: Spanned<usize>,
     peers: Vec<RawPeer>,
+    mdns: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +153,7 @@ fn unplaced<T>(value: T) -> Spanned<T> {
 impl Default for RawNetwork {
     fn default() -> Self {
         Self {
+            join: None,
             name: unplaced("osmia-private".to_owned()),
             bech32_hrp: unplaced("tst".to_owned()),
             min_pow_score: 100,
@@ -199,7 +202,7 @@ impl Default for RawRest {
 impl Default for RawPeering {
     fn default() -> Self {
         let bind = ["0.0.0.0:15600", "[::]:15600"].map(|one| unplaced(one.to_owned())).into();
-        Self { bind, unknown_peers: unplaced(4), peers: Vec::new() }
+        Self { bind, unknown_peers: unplaced(4), peers: Vec::new(), mdns: None }
     }
 }
 
@@ -280,17 +283,20 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
     let checker = Checker { text };
     let raw: RawConfig = toml::from_str(text).map_err(|error| syntax_error(&checker, &error))?;
     let network = network(&checker, &raw)?;
+    let join = join(&checker, &raw.network)?;
     let coordinator = Coordinator {
         enabled: raw.coordinator.enabled,
         interval_s: checker.at_least_one("coordinator.interval_s", &raw.coordinator.interval_s)?,
         resume_from: raw.coordinator.resume_from,
     };
-    if network.milestone_keys.is_empty() && !coordinator.enabled {
+    if network.milestone_keys.is_empty() && !coordinator.enabled && join.is_none() {
         return Err(Error {
             line: checker.line(raw.network.milestone_keys.span().start),
             key: "network.milestone_keys".to_owned(),
             problem: "none, and this node issues no milestones itself".to_owned(),
-            fix: "name the network's keys, or set coordinator.enabled = true to found a network".to_owned(),
+            fix: "name the network's keys, or a node of it in network.join; or set coordinator.enabled = true to \
+                  found a network"
+                .to_owned(),
         });
     }
     let threshold = &raw.network.milestone_threshold;
@@ -302,13 +308,15 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
     let rest_bind: SocketAddr = bind.get_ref().parse().map_err(|_| {
         checker.error("rest.bind", bind, format!("{:?} is no address", bind.get_ref()), "write IP:PORT")
     })?;
+    let mdns = raw.peering.mdns.unwrap_or(!PUBLIC_NETWORKS.contains(&network.params.network_name.as_str()));
     Ok(Config {
         network,
+        join,
         host_name: host_name(&checker, &raw.system.host_name)?,
         rest_bind,
         rest_public: raw.rest.public,
         rest_jwt_salt: raw.rest.jwt_salt.clone(),
-        peering: peering(&checker, &raw.peering)?,
+        peering: peering(&checker, &raw.peering, mdns)?,
         pow: Pow { enabled: raw.pow.enabled, workers: workers(&checker, &raw)? },
         coordinator,
         storage: Storage {
@@ -342,10 +350,13 @@ fn host_name(checker: &Checker<'_>, name: &Spanned<String>) -> Result<String, Er
     Err(checker.error("system.host_name", name, problem, "write 1 to 63 letters, digits and hyphens"))
 }
 
+/// Nobody on the local network needs to know of a node of one of these.
+const PUBLIC_NETWORKS: [&str; 4] = ["iota-mainnet", "shimmer", "testnet", "testnet-1"];
+
 /// Most peers: as many as can be connected.
 const MAX_PEERS: usize = 32;
 
-fn peering(checker: &Checker<'_>, raw: &RawPeering) -> Result<Peering, Error> {
+fn peering(checker: &Checker<'_>, raw: &RawPeering, mdns: bool) -> Result<Peering, Error> {
     let bind = |text: &Spanned<String>| {
         text.get_ref().parse().map_err(|_| {
             let problem = format!("{:?} is no address", text.get_ref());
@@ -378,6 +389,7 @@ fn peering(checker: &Checker<'_>, raw: &RawPeering) -> Result<Peering, Error> {
         bind: raw.bind.iter().map(bind).collect::<Result<_, _>>()?,
         unknown_peers: *unknown.get_ref(),
         peers: raw.peers.iter().map(peer).collect::<Result<_, _>>()?,
+        mdns,
     })
 }
 
@@ -541,6 +553,17 @@ fn network(checker: &Checker<'_>, raw: &RawConfig) -> Result<Network, Error> {
         genesis_address: genesis_address(checker, network)?,
         base_token: token.clone(),
     })
+}
+
+fn join(checker: &Checker<'_>, network: &RawNetwork) -> Result<Option<Join>, Error> {
+    let Some(text) = &network.join else { return Ok(None) };
+    match text.get_ref().as_str() {
+        "lan" => Ok(Some(Join::Lan)),
+        address => PeerAddress::parse(address).map(|peer| Some(Join::Peer(peer))).map_err(|fix| {
+            let problem = format!("{address:?} is neither \"lan\" nor the address of a node");
+            checker.error("network.join", text, problem, fix)
+        }),
+    }
 }
 
 fn genesis_address(checker: &Checker<'_>, network: &RawNetwork) -> Result<Option<Address>, Error> {

@@ -72,6 +72,11 @@ pub fn public_key(folder: &Path) -> Result<[u8; 32], Error> {
     Ok(Key::load(folder)?.public)
 }
 
+/// Whether milestones were, or are to be, signed with a key in this folder.
+pub fn has_key(folder: &Path) -> bool {
+    folder.join(FILE).exists()
+}
+
 /// File of the key that owns a new network's base tokens.
 const GENESIS_FILE: &str = "genesis.key";
 

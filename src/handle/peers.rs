@@ -25,6 +25,17 @@ pub struct PeerInfo {
     pub state: Option<PeerState>,
 }
 
+/// Why a peer is not named.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddError {
+    /// What is wrong with what was asked for.
+    #[error("{0}")]
+    Unfit(String),
+    /// The list cannot be written.
+    #[error("the list of peers cannot be written: {0}")]
+    File(String),
+}
+
 /// Something only the owner of the connections can do.
 #[derive(Debug)]
 pub enum PeerRequest {
@@ -40,7 +51,7 @@ pub enum PeerRequest {
         /// What to call it.
         alias: Option<String>,
         /// The peer, or why not.
-        reply: oneshot::Sender<Result<PeerInfo, String>>,
+        reply: oneshot::Sender<Result<PeerInfo, AddError>>,
     },
     /// End a connection, and keep it up no longer.
     Remove {
@@ -78,7 +89,7 @@ impl Peers {
         &self,
         address: PeerAddress,
         alias: Option<String>,
-    ) -> Result<Result<PeerInfo, String>, Unavailable> {
+    ) -> Result<Result<PeerInfo, AddError>, Unavailable> {
         self.ask(|reply| PeerRequest::Add { address, alias, reply }).await
     }
 

@@ -18,6 +18,9 @@ use crate::firmware::netlink;
 /// Cables are plugged and pulled; links are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// RFC 6762: by which nodes of one network find each other.
+const MDNS: u16 = 5353;
+
 /// What is open: the status page always, REST API and gossip as the configuration says.
 pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
     let tcp = |port, from| AllowRule { protocol: Protocol::Tcp, port, from };
@@ -31,7 +34,9 @@ pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
         config.iter().flat_map(|config| &config.peering.bind).filter(|address| !address.ip().is_loopback());
     let ports = peering.map(SocketAddr::port).collect::<BTreeSet<_>>();
     let gossip = ports.into_iter().map(|port| tcp(port, Source::Any));
-    std::iter::once(page).chain(rest).chain(gossip).collect()
+    let lan = config.and_then(|config| config.peering.lan_port(&config.peering.bind));
+    let mdns = AllowRule { protocol: Protocol::Udp, port: MDNS, from: Source::PrivateRanges };
+    std::iter::once(page).chain(rest).chain(gossip).chain(lan.map(|_| mdns)).collect()
 }
 
 /// Replaces the closed firewall by the configured one.

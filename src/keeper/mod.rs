@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `full_snapshot.bin`, `delta_snapshot.bin` | what the node writes by itself, and what an empty store begins with |
 //! | `full_snapshot_N.bin` | written on demand |
+//! | `full_snapshot_join.bin` | for nodes that join; deleted at start |
 //! | `delta_snapshot.undo` | only while the delta is extended in place: header and end as they were before |
 //! | `*.part`, `*.from` | being downloaded, and from where; gone on with after a start |
 //! | `*.tmp` | being written; deleted at start |
@@ -29,7 +30,11 @@ use crate::store::{ExportError, Reader};
 
 const FULL: &str = "full_snapshot.bin";
 const DELTA: &str = "delta_snapshot.bin";
+const JOIN: &str = "full_snapshot_join.bin";
 const UNDO: &str = "delta_snapshot.undo";
+
+/// Milestones between two snapshots for nodes that join.
+const JOIN_EVERY: u32 = 100;
 
 /// Why no snapshot was written.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +98,7 @@ impl Keeper {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let own = name.starts_with("full_snapshot") || name.starts_with("delta_snapshot");
-            if own && name.ends_with(".tmp") && entry.file_type()?.is_file() {
+            if own && (name.ends_with(".tmp") || name == JOIN) && entry.file_type()?.is_file() {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -124,6 +129,25 @@ impl Keeper {
         let path = self.folder.join(format!("full_snapshot_{index}.bin"));
         self.write(&path, |file| reader.write_full(index, file).map(drop))?;
         Ok(path)
+    }
+
+    /// A full snapshot for nodes that join, `depth` milestones behind the newest: the last one taken for that, when it is not
+    /// much older, so that nobody can make this node write all the time.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn for_joiners(&self, reader: &Reader, depth: u32) -> Result<File, Error> {
+        let _turn = self.turn.try_acquire().map_err(|_| Error::Busy)?;
+        let base =
+            reader.base().map_err(ExportError::from)?.map_or(MilestoneIndex(0), |base| base.target.index);
+        let target = MilestoneIndex(reader.ledger_index().0.saturating_sub(depth)).max(base);
+        let path = self.folder.join(JOIN);
+        let recent = |full: full::Header| full.target.index.0.saturating_add(JOIN_EVERY) >= target.0;
+        if !read_full(&path).is_some_and(recent) {
+            self.check_room()?;
+            self.write(&path, |file| reader.write_full(target, file).map(drop))?;
+        }
+        Ok(File::open(path)?)
     }
 
     /// Leads the node's own snapshot on to `target`, by a delta where `sizes` allow it.

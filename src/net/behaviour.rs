@@ -1,5 +1,5 @@
-//! Gossip streams within libp2p: whoever dialled a connection opens the one stream on it; whoever was dialled waits for it
-//! (HORNET). A connection without a stream is closed by the swarm when it was idle for long enough.
+//! Streams of one protocol within libp2p: whoever dialled a connection opens the one stream on it; whoever was dialled waits
+//! for it (HORNET). A connection without a stream is closed by the swarm when it was idle for long enough.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,6 +19,15 @@ use libp2p::swarm::{
 /// HORNET: > a stream is open within 4 s
 const OPEN_WITHIN: Duration = Duration::from_secs(4);
 
+/// Who opens the one stream of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// Whoever dialled it.
+    Dialler,
+    /// Not this node.
+    Never,
+}
+
 /// What became of a stream.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -37,13 +46,14 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Behaviour {
     protocol: StreamProtocol,
+    opens: Opens,
     events: VecDeque<(PeerId, ConnectionId, Event)>,
 }
 
 impl Behaviour {
-    /// For `/iota-gossip/<network id>/1.0.0`.
-    pub(super) fn new(protocol: StreamProtocol) -> Self {
-        Self { protocol, events: VecDeque::new() }
+    /// For `/iota-gossip/<network id>/1.0.0`, or another one.
+    pub(super) fn new(protocol: StreamProtocol, opens: Opens) -> Self {
+        Self { protocol, opens, events: VecDeque::new() }
     }
 }
 
@@ -69,7 +79,8 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler { protocol: self.protocol.clone(), open: true, events: VecDeque::new() })
+        let open = self.opens == Opens::Dialler;
+        Ok(Handler { protocol: self.protocol.clone(), open, events: VecDeque::new() })
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}

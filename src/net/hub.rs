@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use libp2p::PeerId;
+use libp2p::swarm::ConnectionId;
 use tokio::sync::Notify;
 
 use super::outbox::Outbox;
@@ -16,9 +17,11 @@ use crate::protocol::id::BlockId;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: PeerId,
-    pub(super) relation: Relation,
+    /// Which of the peer's connections it belongs to.
+    pub(super) connection: ConnectionId,
     /// This node opened the stream.
     pub(super) opened: bool,
+    pub(super) since: Instant,
     pub(super) outbox: Outbox,
     /// Ends the stream and its connection.
     pub(super) end: Notify,
@@ -28,6 +31,35 @@ pub(super) struct Link {
 struct Inner {
     gossip: Gossip,
     links: Vec<Option<Arc<Link>>>,
+}
+
+impl Inner {
+    /// Does what the machine asks for.
+    fn perform(&mut self) {
+        while let Some(output) = self.gossip.poll() {
+            match output {
+                Output::Send { to, frame } => {
+                    for slot in to.iter() {
+                        let sent = self.links[slot.place()]
+                            .as_ref()
+                            .is_none_or(|link| link.outbox.push(frame.clone()));
+                        if !sent {
+                            self.gossip.overrun(slot);
+                        }
+                    }
+                }
+                Output::Drop { slot, reason } => {
+                    if let Some(link) = self.links[slot.place()].take() {
+                        close(&link, &reason);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_linked(&self, slot: Slot, link: &Arc<Link>) -> bool {
+        self.links[slot.place()].as_ref().is_some_and(|other| Arc::ptr_eq(other, link))
+    }
 }
 
 /// See the module. Cheap to clone.
@@ -46,29 +78,30 @@ impl Hub {
 
     /// Calls the machine, with the time in milliseconds, and does what it asks for.
     pub fn with<T>(&self, call: impl FnOnce(&mut Gossip, u64) -> T) -> T {
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = call(&mut inner.gossip, now_ms);
-        while let Some(output) = inner.gossip.poll() {
-            match output {
-                Output::Send { to, frame } => {
-                    for slot in to.iter() {
-                        let sent = inner.links[slot.place()]
-                            .as_ref()
-                            .is_none_or(|link| link.outbox.push(frame.clone()));
-                        if !sent {
-                            inner.gossip.overrun(slot);
-                        }
-                    }
-                }
-                Output::Drop { slot, reason } => {
-                    if let Some(link) = inner.links[slot.place()].take() {
-                        close(&link, &reason);
-                    }
-                }
-            }
-        }
+        let result = call(&mut inner.gossip, self.now_ms());
+        inner.perform();
         result
+    }
+
+    /// As [`Hub::with`], for a stream that may be at its end already: `None` when its place is another one's by now.
+    pub(super) fn of<T>(
+        &self,
+        slot: Slot,
+        link: &Arc<Link>,
+        call: impl FnOnce(&mut Gossip, u64) -> T,
+    ) -> Option<T> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if !inner.is_linked(slot, link) {
+            return None;
+        }
+        let result = call(&mut inner.gossip, self.now_ms());
+        inner.perform();
+        Some(result)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Links a stream, unless the peer has one already or there is no place.
@@ -76,13 +109,14 @@ impl Hub {
         &self,
         peer: PeerId,
         relation: Relation,
+        connection: ConnectionId,
         opened: bool,
     ) -> Option<(Slot, Arc<Link>)> {
-        let link = Arc::new(Link { peer, relation, opened, outbox: Outbox::default(), end: Notify::new() });
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (since, outbox, end) = (Instant::now(), Outbox::default(), Notify::new());
+        let link = Arc::new(Link { peer, connection, opened, since, outbox, end });
         let slot = {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            let slot = inner.gossip.connected(relation, now_ms)?;
+            let slot = inner.gossip.connected(relation, self.now_ms())?;
             inner.links[slot.place()] = Some(link.clone());
             slot
         };
@@ -95,11 +129,10 @@ impl Hub {
     pub(super) fn disconnect(&self, slot: Slot, link: &Arc<Link>, reason: &dyn std::fmt::Display) {
         let mine = {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = &mut inner.links[slot.place()];
             // It may belong to another one by now.
-            let mine = place.as_ref().is_some_and(|other| Arc::ptr_eq(other, link));
+            let mine = inner.is_linked(slot, link);
             if mine {
-                *place = None;
+                inner.links[slot.place()] = None;
             }
             mine
         };

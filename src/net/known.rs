@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{NamedPeer, PeerAddress};
 use crate::files;
+use crate::handle::peers::AddError;
 
 /// Name of the file in the node's folder.
 const FILE: &str = "peering.json";
@@ -114,18 +115,19 @@ impl KnownPeers {
         address: PeerAddress,
         alias: Option<String>,
         now: Instant,
-    ) -> Result<PeerId, String> {
-        let id = address.id.parse().map_err(|_| "multiAddress: the peer id is none".to_owned())?;
+    ) -> Result<PeerId, AddError> {
+        let unfit = || AddError::Unfit("multiAddress: the peer id is none".to_owned());
+        let id = address.id.parse().map_err(|_| unfit())?;
         if self.peers.contains_key(&id) {
             return Ok(id);
         }
         if self.peers.len() >= MOST {
-            return Err(format!("{MOST} peers are named already; remove one first"));
+            return Err(AddError::Unfit(format!("{MOST} peers are named already; remove one first")));
         }
         self.insert(address, alias, false, now);
         if let Err(error) = self.save() {
             self.peers.remove(&id);
-            return Err(format!("the list of peers cannot be written: {error}"));
+            return Err(AddError::File(error.to_string()));
         }
         Ok(id)
     }

@@ -6,8 +6,11 @@
 
 mod behaviour;
 mod check;
+mod crowd;
 mod hub;
+pub mod join;
 mod known;
+pub mod lan;
 mod outbox;
 mod stream;
 mod tcp;
@@ -21,12 +24,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::core::{Multiaddr, Transport};
 use libp2p::futures::StreamExt;
 use libp2p::identity::Keypair;
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{self, NetworkBehaviour, Stream, SwarmEvent};
+use libp2p::swarm::{self, ConnectionId, NetworkBehaviour, Stream, SwarmEvent};
 use libp2p::{PeerId, StreamProtocol, Swarm, identify, noise, yamux};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -38,13 +44,16 @@ use crate::config::Peering;
 use crate::gossip::SLOTS;
 use crate::gossip::peer::Relation;
 use crate::handle::NodeHandle;
-use crate::handle::peers::{PeerInfo, PeerRequest};
+use crate::handle::peers::{AddError, PeerInfo, PeerRequest};
 use crate::keeper::web::Names;
 use crate::pow::tuning::Tuning;
-use behaviour::Event;
+use behaviour::{Event, Opens};
 use check::Checker;
+use join::Introduction;
 use known::KnownPeers;
+use lan::{Lan, Neighbour, NetworkMark};
 use stream::Parts;
+use tcp::Tcp;
 
 /// HORNET: > a connection is there within 5 s; encryption and the rest come on top here
 const DIAL_WITHIN: Duration = Duration::from_secs(10);
@@ -55,14 +64,22 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Connections that are being encrypted; each costs a few milliseconds.
 const MOST_PENDING: u32 = 16;
 
+/// Two nodes that dial each other know of it by then.
+const CROSSED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A node on the local network is dialled no more often, whatever it says.
+const MEET_EVERY: Duration = Duration::from_secs(20);
+
 /// How often the machine is told that time passed.
 const TICK: Duration = Duration::from_millis(250);
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     limits: connection_limits::Behaviour,
+    crowd: crowd::Behaviour,
     identify: identify::Behaviour,
     gossip: behaviour::Behaviour,
+    join: Toggle<behaviour::Behaviour>,
 }
 
 /// Sockets that peers connect to, opened before the node gives up its rights to.
@@ -100,6 +117,21 @@ fn is_no_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
+/// Whom this node dials and who dials it: encrypted, identities proven, streams in one connection.
+fn transport(key: &Keypair, tcp: Tcp) -> anyhow::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let noise = noise::Config::new(key).context("noise")?;
+    let upgraded = tcp.upgrade(Version::V1).authenticate(noise).multiplex(yamux::Config::default());
+    Ok(upgraded.timeout(DIAL_WITHIN).boxed())
+}
+
+/// For ever, where nobody looks at the local network.
+async fn neighbours(lan: &mut Option<(Lan, NetworkMark)>) -> Vec<Neighbour> {
+    match lan {
+        Some((lan, _)) => lan.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What gossip needs beside the node.
 #[derive(Debug)]
 pub struct Setup {
@@ -115,6 +147,10 @@ pub struct Setup {
     pub names: Names,
     /// Where peers connect to.
     pub sockets: Sockets,
+    /// What strangers are told who want to join; `None` when none are let in.
+    pub introduction: Option<Introduction>,
+    /// The local network, and what this node's network is there called.
+    pub lan: Option<(Lan, NetworkMark)>,
 }
 
 /// A peer whose address is looked up.
@@ -128,6 +164,12 @@ pub struct Net {
     known: KnownPeers,
     unknown_peers: usize,
     names: Names,
+    introduction: Option<Introduction>,
+    lan: Option<(Lan, NetworkMark)>,
+    /// Nodes on the local network that were dialled of late.
+    met: HashMap<PeerId, Instant>,
+    /// Nodes that are told how to join.
+    joining: JoinSet<()>,
     streams: JoinSet<PeerId>,
     look_ups: JoinSet<Found>,
     /// Where connected peers are.
@@ -146,17 +188,11 @@ impl Net {
     /// # Errors
     /// The surroundings.
     pub fn new(setup: Setup, hub: Hub, node: NodeHandle) -> anyhow::Result<Self> {
-        let Setup { key, peering, data, tuning, names, sockets } = setup;
+        let Setup { key, peering, data, tuning, names, sockets, introduction, lan } = setup;
         let network_id = node.status_now().network.params.network_id();
         let protocol = StreamProtocol::try_from_owned(format!("/iota-gossip/{network_id}/1.0.0"))
             .map_err(|error| anyhow::anyhow!("name of the protocol: {error}"))?;
-        let transport = tcp::Tcp::listening(sockets.0)
-            .context("listening for peers")?
-            .upgrade(Version::V1)
-            .authenticate(noise::Config::new(&key).context("noise")?)
-            .multiplex(yamux::Config::default())
-            .timeout(DIAL_WITHIN)
-            .boxed();
+        let tcp = Tcp::listening(sockets.0).context("listening for peers")?;
         let most = u32::try_from(SLOTS).unwrap_or(u32::MAX);
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(MOST_PENDING))
@@ -165,21 +201,31 @@ impl Net {
             .with_max_established_per_peer(Some(2));
         let agent = concat!("osmia/", env!("CARGO_PKG_VERSION")).to_owned();
         let identify = identify::Config::new("/ipfs/0.1.0".into(), key.public()).with_agent_version(agent);
+        let known = KnownPeers::open(&data, &peering.peers, Instant::now());
+        // Those whom its owner named are let in whoever else is there.
+        let mut limits = connection_limits::Behaviour::new(limits);
+        known.iter().for_each(|(peer, _)| limits.bypass_peer_id(peer));
         let behaviour = Behaviour {
-            limits: connection_limits::Behaviour::new(limits),
+            limits,
+            crowd: crowd::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
-            gossip: behaviour::Behaviour::new(protocol),
+            gossip: behaviour::Behaviour::new(protocol, Opens::Dialler),
+            join: introduction.is_some().then(join::answering).into(),
         };
         let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
-        let swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+        let swarm = Swarm::new(transport(&key, tcp)?, behaviour, key.public().to_peer_id(), config);
         let checker = Checker::start(hub.clone(), node.clone(), &tuning)?;
         Ok(Self {
             swarm,
             parts: Parts { hub: hub.clone(), node, checker },
             hub,
-            known: KnownPeers::open(&data, &peering.peers, Instant::now()),
+            known,
             unknown_peers: peering.unknown_peers,
             names,
+            introduction,
+            lan,
+            met: HashMap::new(),
+            joining: JoinSet::new(),
             streams: JoinSet::new(),
             look_ups: JoinSet::new(),
             places: HashMap::new(),
@@ -202,6 +248,8 @@ impl Net {
                 Some(request) = requests.recv() => self.request(request),
                 Some(ended) = self.streams.join_next() => self.ended(ended.ok()),
                 Some(Ok((peer, found))) = self.look_ups.join_next() => self.found(peer, found),
+                Some(_) = self.joining.join_next() => {}
+                neighbours = neighbours(&mut self.lan) => self.meet(neighbours),
             }
             let connected = self.hub.links().count();
             self.parts.node.facts.peers.store(connected, Ordering::Relaxed);
@@ -209,6 +257,7 @@ impl Net {
         for (slot, link) in self.hub.links() {
             self.hub.disconnect(slot, &link, &"this node stops");
         }
+        self.joining.shutdown().await;
         while self.streams.join_next().await.is_some() {}
     }
 
@@ -219,11 +268,15 @@ impl Net {
     fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip((peer, connection, event))) => match event {
-                Event::Open { stream, opened } => self.open(peer, stream, opened),
+                Event::Open { stream, opened } => self.open(peer, connection, stream, opened),
                 Event::Failed => {
                     tracing::debug!(%peer, "peer does not speak this network's protocol");
                     self.swarm.close_connection(connection);
                 }
+            },
+            SwarmEvent::Behaviour(BehaviourEvent::Join((_, connection, event))) => match event {
+                Event::Open { stream, .. } => self.introduce(connection, stream),
+                Event::Failed => {}
             },
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
                 self.places.insert(peer_id, endpoint.get_remote_address().clone());
@@ -231,6 +284,9 @@ impl Net {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.places.remove(&peer_id);
                 self.known.lost(&peer_id, Instant::now());
+                if let Some((lan, _)) = &mut self.lan {
+                    lan.hurry();
+                }
                 self.hub.end(&peer_id, &"the connection is gone");
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
@@ -247,23 +303,21 @@ impl Net {
     }
 
     /// HORNET: > one stream for each peer; known peers are let in, and a few others
-    fn open(&mut self, peer: PeerId, stream: Stream, opened: bool) {
+    fn open(&mut self, peer: PeerId, connection: ConnectionId, stream: Stream, opened: bool) {
         if let Some((slot, link)) = self.hub.find(&peer) {
-            // Both dialled at the same time: the same one of the two streams stays on both sides. One that is in use stays.
+            // Both dialled at the same time: the stream that the lower id opened stays, on both sides. Any other second
+            // stream is refused.
+            let crossed = link.opened != opened && link.connection != connection;
             let own_stays = self.swarm.local_peer_id() < &peer;
-            let in_use = self.hub.state(slot).is_some_and(|state| state.heartbeat.is_some());
-            if !link.opened || opened || own_stays || in_use {
+            if !crossed || opened != own_stays || link.since.elapsed() > CROSSED_WITHIN {
                 return;
             }
-            self.hub.disconnect(slot, &link, &"it opened a stream at the same time");
+            self.hub.disconnect(slot, &link, &"it dialled at the same time");
         }
-        let relation = match self.known.get(&peer) {
-            Some(_) => Relation::Known,
-            None => Relation::Unknown,
-        };
-        let strangers = || self.hub.links().filter(|(_, link)| link.relation == Relation::Unknown).count();
-        let admitted = relation == Relation::Known || strangers() < self.unknown_peers;
-        match admitted.then(|| self.hub.connect(peer, relation, opened)).flatten() {
+        let known = self.known.get(&peer).is_some();
+        let admitted = known || self.strangers() < self.unknown_peers;
+        let relation = if known { Relation::Known } else { Relation::Unknown };
+        match admitted.then(|| self.hub.connect(peer, relation, connection, opened)).flatten() {
             Some((slot, link)) => {
                 let run = stream::run(self.parts.clone(), slot, link, stream);
                 self.streams.spawn(async move {
@@ -275,6 +329,40 @@ impl Net {
                 tracing::debug!(%peer, "peer refused: there are enough");
                 drop(stream);
                 self.leave(peer);
+            }
+        }
+    }
+
+    /// Connected peers that nobody named.
+    fn strangers(&self) -> usize {
+        self.hub.links().filter(|(_, link)| self.known.get(&link.peer).is_none()).count()
+    }
+
+    fn introduce(&mut self, connection: ConnectionId, stream: Stream) {
+        match &self.introduction {
+            Some(introduction) if self.joining.len() < join::MOST_ASKING => {
+                let reader = self.parts.node.reader.clone();
+                self.joining.spawn(join::answer(stream, introduction.clone(), reader));
+            }
+            Some(_) | None => {
+                self.swarm.close_connection(connection);
+            }
+        }
+    }
+
+    /// Nodes on the local network say who they are. Those of this network are strangers like others, but are dialled.
+    fn meet(&mut self, neighbours: Vec<Neighbour>) {
+        let mark = self.lan.as_ref().map(|(_, mark)| *mark);
+        let now = Instant::now();
+        self.met.retain(|_, dialled| now.duration_since(*dialled) < MEET_EVERY);
+        for Neighbour { card, address } in neighbours.into_iter().filter(|one| one.card.network == mark) {
+            let Ok(peer) = card.id.parse::<PeerId>() else { continue };
+            let welcome = self.known.get(&peer).is_some() || self.strangers() < self.unknown_peers;
+            let here = self.swarm.is_connected(&peer) || self.hub.find(&peer).is_some();
+            if welcome && !here && self.met.len() < SLOTS && !self.met.contains_key(&peer) {
+                self.met.insert(peer, now);
+                tracing::info!(%peer, %address, "node of this network found on the local network");
+                self.found(peer, Ok(vec![tcp::multiaddr(address)]));
             }
         }
     }
@@ -335,10 +423,11 @@ impl Net {
             PeerRequest::Add { address, alias, reply } => {
                 let own = address.id == self.swarm.local_peer_id().to_base58();
                 let added = match own {
-                    true => Err("multiAddress: the peer id is this node's own".to_owned()),
+                    true => Err(AddError::Unfit("multiAddress: the peer id is this node's own".to_owned())),
                     false => self.known.add(address, alias, Instant::now()),
                 };
                 let added = added.map(|peer| {
+                    self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
                     if let Some((slot, _)) = self.hub.find(&peer) {
                         self.hub.with(|gossip, _| gossip.set_relation(slot, Relation::Known));
                     }
@@ -349,6 +438,7 @@ impl Net {
             PeerRequest::Remove { id, reply } => {
                 let removed = match id.parse() {
                     Ok(peer) => self.known.remove(&peer).map(|known| {
+                        self.swarm.behaviour_mut().limits.remove_peer_id(&peer);
                         let connected = self.hub.find(&peer).is_some();
                         self.hub.end(&peer, &"its owner removed it");
                         self.leave(peer);

@@ -78,7 +78,12 @@ async fn write(link: &Link, mut to: impl AsyncWrite + Unpin) -> Result<(), End> 
     Err(End::Told)
 }
 
-async fn read(parts: &Parts, slot: Slot, link: &Link, mut from: impl AsyncRead + Unpin) -> Result<(), End> {
+async fn read(
+    parts: &Parts,
+    slot: Slot,
+    link: &Arc<Link>,
+    mut from: impl AsyncRead + Unpin,
+) -> Result<(), End> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut filled = 0;
     loop {
@@ -99,19 +104,22 @@ async fn read(parts: &Parts, slot: Slot, link: &Link, mut from: impl AsyncRead +
     }
 }
 
-async fn take(parts: &Parts, slot: Slot, link: &Link, message: Message<'_>) -> Result<(), End> {
+async fn take(parts: &Parts, slot: Slot, link: &Arc<Link>, message: Message<'_>) -> Result<(), End> {
     let hub = &parts.hub;
     match message {
-        Message::Heartbeat(heartbeat) => hub.with(|gossip, now_ms| gossip.heartbeat(slot, heartbeat, now_ms)),
+        Message::Heartbeat(heartbeat) => {
+            hub.of(slot, link, |gossip, now_ms| gossip.heartbeat(slot, heartbeat, now_ms))
+                .ok_or(End::Told)?;
+        }
         Message::MilestoneRequest(index) => {
-            if hub.with(|gossip, now_ms| gossip.may_ask(slot, true, now_ms))
+            if hub.of(slot, link, |gossip, now_ms| gossip.may_ask(slot, true, now_ms)).ok_or(End::Told)?
                 && let Some(bytes) = milestone(&parts.node, index)?
             {
                 answer(hub, slot, link, block::id_of(&bytes), &bytes);
             }
         }
         Message::BlockRequest(id) => {
-            if hub.with(|gossip, now_ms| gossip.may_ask(slot, false, now_ms))
+            if hub.of(slot, link, |gossip, now_ms| gossip.may_ask(slot, false, now_ms)).ok_or(End::Told)?
                 && let Some(bytes) = parts.node.reader.block(&id)?
             {
                 answer(hub, slot, link, id, &bytes);
@@ -121,17 +129,16 @@ async fn take(parts: &Parts, slot: Slot, link: &Link, message: Message<'_>) -> R
         Message::Block([]) => {}
         Message::Block(bytes) => {
             let id = block::id_of(bytes);
-            let arrival = hub.with(|gossip, now_ms| gossip.block(slot, id, bytes, now_ms));
+            let arrival = hub.of(slot, link, |gossip, now_ms| gossip.block(slot, id, bytes, now_ms));
+            let arrival = arrival.ok_or(End::Told)?;
             if let Arrival::Wanted(index) = arrival {
                 ask_ahead(parts, id, bytes, index)?;
             }
             if arrival != Arrival::Ignore
                 && !parts.checker.submit(Item { slot, id, bytes: bytes.into(), arrival }).await
             {
-                hub.with(|gossip, now_ms| {
-                    gossip.overrun(slot);
-                    gossip.checked(slot, id, Finding::Useless, now_ms)
-                });
+                hub.of(slot, link, |gossip, _| gossip.overrun(slot));
+                hub.with(|gossip, now_ms| gossip.checked(slot, id, Finding::Useless, now_ms));
             }
         }
     }
@@ -154,9 +161,9 @@ fn ask_ahead(parts: &Parts, id: BlockId, bytes: &[u8], index: MilestoneIndex) ->
     Ok(())
 }
 
-fn answer(hub: &Hub, slot: Slot, link: &Link, id: BlockId, bytes: &[u8]) {
+fn answer(hub: &Hub, slot: Slot, link: &Arc<Link>, id: BlockId, bytes: &[u8]) {
     let sent = link.outbox.push(Message::Block(bytes).pack().into());
-    hub.with(|gossip, _| if sent { gossip.answered(slot, id) } else { gossip.overrun(slot) });
+    hub.of(slot, link, |gossip, _| if sent { gossip.answered(slot, id) } else { gossip.overrun(slot) });
 }
 
 /// HORNET: > the block of a milestone is made of its payload: its parents, no nonce. Index 0 asks for the newest one.

@@ -6,6 +6,7 @@
 pub mod devnet;
 mod engine_thread;
 mod founding;
+mod joining;
 mod opening;
 mod starting;
 mod supervised;
@@ -21,7 +22,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::Config;
+use crate::config::{Config, MilestoneKey};
 use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
@@ -31,11 +32,13 @@ use crate::hardware::heat::Sensors;
 use crate::identity::Identity;
 use crate::keeper::web::Names;
 use crate::keeper::{Keeper, automatic};
-use crate::ledger::authority::Authority;
+use crate::ledger::authority::{Authority, KeyRange};
 use crate::mining::Miner;
 use crate::mining::calibration::{self, Findings};
 use crate::mining::capacity::Capacity;
 use crate::mining::verifier::Judge;
+use crate::net::join::Introduction;
+use crate::net::lan::{Card, Lan};
 use crate::net::{self, Net};
 use crate::pow::tuning::{Override, Tuning};
 use crate::protocol::hex;
@@ -43,6 +46,7 @@ use crate::rest;
 use crate::store::{self, Limits, Reader, Suspects};
 use crate::token::Tokens;
 use engine_thread::{EngineThread, Memory};
+use joining::Joining;
 use opening::Opening;
 
 /// Blocking threads: reads of the store and checks of blocks.
@@ -172,6 +176,29 @@ async fn serve(
     let identity = data.join("identity");
     let own = Identity::load_or_create(&identity)?;
     let tokens = Tokens::new(own.token_secret(), own.peer_id(), config.rest_jwt_salt.clone());
+    let keeper = Keeper::open(data.join(founding::SNAPSHOTS));
+    let (listener, probe) = listen(config, supervised).await?;
+    let sockets = net::Sockets::open(&config.peering.bind)?;
+    let clock_trusted = Arc::new(AtomicBool::new(!(supervised && config.require_clock)));
+    let names = match supervised {
+        true => {
+            let (names, known) = watch::channel(Vec::new());
+            supervised::listen(clock_trusted.clone(), config.require_clock, names);
+            Names::Servers(known)
+        }
+        false => Names::System,
+    };
+    let joining = Joining {
+        config,
+        data,
+        own: &own,
+        keeper: &keeper,
+        names: &names,
+        lan_port: config.peering.lan_port(&sockets.addresses()),
+        listener: &listener,
+        probe: probe.as_ref(),
+    };
+    let config = &joining.settle().await?;
     let own_key = match config.coordinator.enabled {
         true => Some(coordinator::public_key(&identity)?),
         false => None,
@@ -180,7 +207,7 @@ async fn serve(
     let facts = Arc::new(Facts {
         base_token: config.network.base_token.clone(),
         require_peers: config.require_peers,
-        clock_trusted: Arc::new(AtomicBool::new(!(supervised && config.require_clock))),
+        clock_trusted,
         peers: Arc::new(AtomicUsize::new(0)),
     });
     if let Some(key) = own_key
@@ -197,8 +224,6 @@ async fn serve(
         live_milestones: u32::from(network.params.below_max_depth) + 5,
         cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),
     };
-    let folder = data.join(founding::SNAPSHOTS);
-    let keeper = Keeper::open(folder);
     let params = &network.params;
     let (peers, peer_requests) = Peers::new();
     let parts = rest::Parts {
@@ -209,16 +234,6 @@ async fn serve(
         peers,
     };
     let findings = work.findings;
-    let (listener, probe) = listen(config, supervised).await?;
-    let sockets = net::Sockets::open(&config.peering.bind)?;
-    let names = match supervised {
-        true => {
-            let (names, known) = watch::channel(Vec::new());
-            supervised::listen(facts.clone(), config.require_clock, names);
-            Names::Servers(known)
-        }
-        false => Names::System,
-    };
     let opening = Opening {
         folder: data.join(STORE),
         limits,
@@ -255,6 +270,20 @@ async fn serve(
     let node = NodeHandle::new(reader, watched, facts, requests);
     let hub = engine.meet();
     let peering = sockets.addresses();
+    let mark = joining::mark(&network);
+    let lan = config.peering.lan_port(&peering).and_then(|port| {
+        let open = config.peering.unknown_peers > 0;
+        let card = Card { id: own.peer_id(), port, network: Some(mark), open };
+        let opened = Lan::open(card, true);
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "nodes of the local network do not find this one"))
+            .ok()
+    });
+    let introduction = Introduction {
+        text: introduction(config, &network).into(),
+        keeper: keeper.clone(),
+        depth: config.snapshots.depth,
+    };
     let setup = net::Setup {
         key: own.keypair(),
         peering: config.peering.clone(),
@@ -262,6 +291,8 @@ async fn serve(
         tuning: work.tuning.clone(),
         names,
         sockets,
+        introduction: (config.peering.unknown_peers > 0).then_some(introduction),
+        lan: lan.map(|lan| (lan, mark)),
     };
     let net = Net::new(setup, hub, node.clone())?;
     let (engine_done, turns) = engine.spawn(status, queue)?;
@@ -414,6 +445,16 @@ async fn signalled() -> anyhow::Result<()> {
 fn network(config: &Config, own_key: Option<[u8; 32]>) -> Network {
     let authority = Authority::of(&config.network, own_key);
     Network { params: config.network.params.clone(), authority }
+}
+
+/// What nodes that join are told.
+fn introduction(config: &Config, network: &Network) -> String {
+    let key = |range: &KeyRange| MilestoneKey {
+        public_key: range.public_key,
+        start: range.start.0,
+        end: range.end.0,
+    };
+    config.network.introduction(&network.authority.keys.iter().map(key).collect::<Vec<_>>())
 }
 
 /// Parses stored bytes again: they passed the checks when they came in.

@@ -8,7 +8,7 @@
 use std::io::{BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -22,12 +22,16 @@ use crate::keeper::progress::Progress;
 pub(super) const NAMES_PORT: u16 = 53;
 
 /// Takes what PID 1 says, from a thread of its own.
-pub(super) fn listen(facts: Arc<Facts>, require_clock: bool, names: watch::Sender<Vec<SocketAddr>>) {
+pub(super) fn listen(
+    clock_trusted: Arc<AtomicBool>,
+    require_clock: bool,
+    names: watch::Sender<Vec<SocketAddr>>,
+) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match line.as_str() {
-                "clock trusted" => facts.clock_trusted.store(true, Ordering::Relaxed),
-                "clock untrusted" => facts.clock_trusted.store(!require_clock, Ordering::Relaxed),
+                "clock trusted" => clock_trusted.store(true, Ordering::Relaxed),
+                "clock untrusted" => clock_trusted.store(!require_clock, Ordering::Relaxed),
                 line => {
                     let Some(list) = line.strip_prefix("names ") else { continue };
                     let addresses = list.split(' ').filter_map(|word| word.parse::<IpAddr>().ok());

@@ -13,7 +13,7 @@ use crate::config::PeerAddress;
 use crate::gossip::PeerState;
 use crate::gossip::peer::Relation;
 use crate::gossip::wire::Heartbeat;
-use crate::handle::peers::PeerInfo;
+use crate::handle::peers::{AddError, PeerInfo};
 
 /// Whom to add.
 #[derive(Debug, Deserialize)]
@@ -161,7 +161,10 @@ pub(super) async fn add(
         PeerAddress::parse(&request.multi_address).map_err(|fix| wrong(&format!("multiAddress: {fix}")))?;
     let alias = request.alias.filter(|alias| !alias.is_empty());
     let added = api.peers.add(address, alias).await?;
-    added.map(|peer| Json(peer.into())).map_err(|problem| wrong(&problem))
+    added.map(|peer| Json(peer.into())).map_err(|error| match error {
+        AddError::Unfit(problem) => wrong(&problem),
+        AddError::File(_) => ApiError::failed(error.to_string()),
+    })
 }
 
 /// Ends a connection for good.

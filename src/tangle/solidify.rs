@@ -1,7 +1,7 @@
 //! Solidification: a block is solid when its whole past cone is known. Each block that is not counts the parents that it
 //! waits for, so that an arriving block wakes exactly those that wait for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::cone::ConeRoots;
 use super::view::TangleView;
@@ -9,9 +9,21 @@ use super::{Inserted, Known, Tangle};
 use crate::fault::ViewError;
 use crate::protocol::id::BlockId;
 
-/// Blocks that are not solid, by each parent that is not solid or not known.
+/// Blocks that are not solid, behind each parent that is not solid or not known.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(HashMap<BlockId, Vec<BlockId>>);
+pub(super) struct Waiting(BTreeSet<(BlockId, BlockId)>);
+
+impl Waiting {
+    /// Takes out those that wait for this parent.
+    fn take(&mut self, parent: BlockId) -> Vec<BlockId> {
+        let all = (parent, BlockId([0; 32]))..=(parent, BlockId([0xff; 32]));
+        let children = self.0.range(all).map(|(_, child)| *child).collect::<Vec<_>>();
+        for child in &children {
+            self.0.remove(&(parent, *child));
+        }
+        children
+    }
+}
 
 impl Tangle {
     /// Tries a new block and whatever waited for it.
@@ -29,7 +41,7 @@ impl Tangle {
                 Known::NotSolid => {}
                 Known::Unknown => missing.push(*parent),
             }
-            self.waiting.0.entry(*parent).or_default().push(id);
+            self.waiting.0.insert((*parent, id));
             open += 1;
         }
         self.nodes.entry(id).and_modify(|node| node.open = open);
@@ -52,7 +64,7 @@ impl Tangle {
             self.unreferenced.insert(order, next);
             self.solidified += 1;
             solid.push(next);
-            for child in self.waiting.0.remove(&next).unwrap_or_default() {
+            for child in self.waiting.take(next) {
                 if let Some(node) = self.nodes.get_mut(&child) {
                     node.open = node.open.saturating_sub(1);
                     if node.open == 0 {
@@ -64,16 +76,11 @@ impl Tangle {
         Ok(Inserted::New { solid, missing })
     }
 
-    /// Forgets a block that is not solid: as if it had never come. O(blocks that wait for its parents).
+    /// Forgets a block that is not solid: as if it had never come. O(its parents).
     pub fn forget(&mut self, id: &BlockId) {
         let Some(node) = self.nodes.get(id).filter(|node| !node.solid) else { return };
         for parent in node.parents.as_slice() {
-            if let Some(waiters) = self.waiting.0.get_mut(parent) {
-                waiters.retain(|waiter| waiter != id);
-                if waiters.is_empty() {
-                    self.waiting.0.remove(parent);
-                }
-            }
+            self.waiting.0.remove(&(*parent, *id));
         }
         self.nodes.remove(id);
     }

@@ -16,6 +16,7 @@ mod fuzz;
 mod heal;
 #[path = "../http.rs"]
 mod http;
+mod join;
 mod keeper;
 mod mining;
 mod node;

@@ -63,6 +63,19 @@ impl Node {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
+    /// The first line with `text` that a node says which does not come as far as to start.
+    pub(crate) fn says(config: &Path, file: &str, data: &Path, text: &str) -> String {
+        std::fs::write(config, file).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_osmia"));
+        let command = command.args(["node", "--config"]).arg(config).arg("--data").arg(data);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let said = lines.find(|line| line.contains(text));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        said.unwrap_or_else(|| panic!("it ended and never said {text:?}"))
+    }
+
     /// Starts with a whole configuration on a data folder.
     pub(crate) fn start_with(config: &Path, text: &str, data: &Path) -> Self {
         std::fs::write(config, text).unwrap();

@@ -30,6 +30,7 @@ const LOOPBACK_INDEX: u32 = 1;
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+const IGMP: u8 = 2;
 /// destination-unreachable, echo-request, time-exceeded, parameter-problem.
 const ICMP_TYPES: [u8; 4] = [3, 8, 11, 12];
 /// destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request.
@@ -175,6 +176,8 @@ pub fn input_rules(allow: &[AllowRule]) -> Vec<Rule> {
         ICMP_LIMIT,
     ];
     rules.push(Rule::accept(query));
+    // The same for IPv4, where nodes find each other by multicast.
+    rules.push(Rule::accept(vec![Match::Family(FAMILY_IPV4), Match::Protocol(IGMP), ICMP_LIMIT]));
     rules.extend(allow.iter().copied().flat_map(port_rules));
     rules
 }

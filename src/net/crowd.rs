@@ -1,0 +1,136 @@
+//! Connections that one address may have to this node: strangers from one place must not keep the others out.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv6Addr};
+use std::task::{Context, Poll};
+
+use libp2p::PeerId;
+use libp2p::core::transport::PortUse;
+use libp2p::core::{Endpoint, Multiaddr};
+use libp2p::swarm::{
+    ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, ListenFailure, NetworkBehaviour, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+};
+
+use super::tcp;
+
+/// Several nodes may be behind one router.
+const MOST: usize = 8;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Behaviour {
+    /// Those that were dialled by others, pending or there: at most as many as the swarm's own limits let in.
+    connections: HashMap<ConnectionId, IpAddr>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{MOST} connections came from {0} already")]
+struct Crowded(IpAddr);
+
+/// Whoever has one IPv6 address has the 2^64 around it.
+fn place(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+    }
+}
+
+impl Behaviour {
+    fn enter(&mut self, connection: ConnectionId, from: IpAddr) -> Result<(), Crowded> {
+        let from = place(from.to_canonical());
+        let there = self.connections.values().filter(|other| **other == from).count();
+        if there >= MOST {
+            return Err(Crowded(from));
+        }
+        self.connections.insert(connection, from);
+        Ok(())
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        match tcp::socket_address(remote).map(|remote| remote.ip()) {
+            // Nodes of one machine.
+            Some(ip) if ip.is_loopback() => Ok(()),
+            Some(ip) => self.enter(connection, ip).map_err(ConnectionDenied::new),
+            None => Ok(()),
+        }
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the enum is not exhaustive: nothing else is of interest"
+    )]
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
+            | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
+                self.connections.remove(&connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::swarm::ConnectionId;
+
+    use super::{Behaviour, MOST};
+
+    #[test]
+    fn one_address_may_have_some_connections_and_a_whole_ipv6_network_counts_as_one() {
+        let mut crowd = Behaviour::default();
+        let mut number = 0;
+        let mut enter = |ip: &str| {
+            number += 1;
+            crowd.enter(ConnectionId::new_unchecked(number), ip.parse().unwrap()).is_ok()
+        };
+        for last in 1..=MOST {
+            assert!(enter("192.0.2.1") && enter(&format!("2001:db8::{last}")));
+        }
+        assert!(!enter("192.0.2.1") && !enter("::ffff:192.0.2.1") && !enter("2001:db8::ffff"));
+        assert!(enter("192.0.2.2") && enter("2001:db8:0:1::1"));
+        crowd.connections.remove(&ConnectionId::new_unchecked(1));
+        assert!(crowd.enter(ConnectionId::new_unchecked(99), "192.0.2.1".parse().unwrap()).is_ok());
+    }
+}

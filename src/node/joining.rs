@@ -1,0 +1,231 @@
+//! The network of a node whose configuration says where to learn of it (`network.join`): asked for once, at the first start;
+//! then it stands in the node's folder.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use libp2p_identity::PeerId;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::starting::Starting;
+use crate::config::{Config, Join, NamedPeer, PeerAddress};
+use crate::engine::Network;
+use crate::identity::Identity;
+use crate::keeper::progress::Progress;
+use crate::keeper::web::Names;
+use crate::keeper::{Keeper, fetch};
+use crate::net::join;
+use crate::net::lan::{Card, Lan, Neighbour, NetworkMark};
+use crate::protocol::blake2b_256;
+use crate::{coordinator, files};
+
+/// What was learned, in the node's folder.
+const FILE: &str = "network.toml";
+
+/// Nodes on the local network have answered by then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Another new node founds a network in this time, or there is no local network.
+const FOUND_WITHIN: Duration = Duration::from_secs(60);
+
+/// Between two rounds, in seconds.
+const PAUSE_S: u32 = 5;
+
+/// Tells a network from others of the same name.
+pub(super) fn mark(network: &Network) -> NetworkMark {
+    let mut keys = network.authority.keys.clone();
+    keys.sort_unstable_by_key(|range| (range.public_key, range.start));
+    let range = |range: &crate::ledger::authority::KeyRange| {
+        [&range.public_key[..], &range.start.0.to_le_bytes(), &range.end.0.to_le_bytes()].concat()
+    };
+    let bytes = keys.iter().flat_map(range).chain(network.authority.threshold.to_le_bytes());
+    let mut keys = [0; 8];
+    keys.copy_from_slice(&blake2b_256(&bytes.collect::<Vec<_>>())[..8]);
+    NetworkMark { id: network.params.network_id(), keys: u64::from_le_bytes(keys) }
+}
+
+/// See the module.
+pub(super) struct Joining<'a> {
+    pub(super) config: &'a Config,
+    pub(super) data: &'a Path,
+    pub(super) own: &'a Identity,
+    pub(super) keeper: &'a Keeper,
+    pub(super) names: &'a Names,
+    /// Where nodes on the local network reach gossip.
+    pub(super) lan_port: Option<u16>,
+    pub(super) listener: &'a Arc<TcpListener>,
+    pub(super) probe: Option<&'a Arc<TcpListener>>,
+}
+
+impl Joining<'_> {
+    /// The configuration that holds: with what the network is known to be.
+    ///
+    /// # Errors
+    /// The node has a network of its own; or the surroundings. Nodes that are not reached are tried again for ever.
+    pub(super) async fn settle(&self) -> anyhow::Result<Config> {
+        let Some(join) = &self.config.join else { return Ok(self.config.clone()) };
+        let file = self.data.join(FILE);
+        if file.exists() {
+            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            return self
+                .introduced(&text)
+                .with_context(|| format!("{}: move it away to join anew", file.display()));
+        }
+        if coordinator::has_key(&self.data.join("identity")) || self.data.join(super::STORE).exists() {
+            ensure!(
+                *join == Join::Lan || !self.config.network.milestone_keys.is_empty(),
+                "network.join: {} holds another network already: take the key out, or start with an empty folder (on a \
+                 board: a factory reset)",
+                self.data.display()
+            );
+            return Ok(self.named(self.config.clone()));
+        }
+        let starting = Starting::begin(self.listener, self.probe)?;
+        let learned = match join {
+            Join::Peer(address) => self.ask_for_ever(address, &starting.progress).await.map(Some),
+            Join::Lan => self.search(&starting.progress).await,
+        };
+        starting.end().await;
+        match learned? {
+            Some(text) => {
+                let config = self.introduced(&text)?;
+                // The last step: until then, a power cut makes the node ask again.
+                files::write_atomic(&file, text.as_bytes(), 0o644)?;
+                tracing::info!(network = config.network.params.network_name, "joined a network");
+                Ok(config)
+            }
+            None => Ok(self.config.clone()),
+        }
+    }
+
+    fn introduced(&self, text: &str) -> anyhow::Result<Config> {
+        Ok(self.named(self.config.clone().introduced(text)?))
+    }
+
+    /// Whom the owner named is a peer.
+    fn named(&self, mut config: Config) -> Config {
+        if let Some(Join::Peer(address)) = &self.config.join
+            && !config.peering.peers.iter().any(|peer| peer.address.id == address.id)
+        {
+            config.peering.peers.push(NamedPeer { address: address.clone(), alias: None });
+        }
+        config
+    }
+
+    async fn ask_for_ever(&self, address: &PeerAddress, progress: &Progress) -> anyhow::Result<String> {
+        loop {
+            progress.say(format!("asking {address} about its network"));
+            match self.ask(address, progress).await {
+                Ok(text) => return Ok(text),
+                Err(error) => {
+                    tracing::warn!("network.join: {address}: {error:#}");
+                    progress.say(format!("network.join: {address}: {error:#}; trying again"));
+                }
+            }
+            wait(PAUSE_S, progress).await;
+        }
+    }
+
+    async fn ask(&self, address: &PeerAddress, progress: &Progress) -> anyhow::Result<String> {
+        let peer: PeerId = address.id.parse().context("its peer id is none")?;
+        let found = self.names.addresses(&address.host, address.port).await.map_err(anyhow::Error::msg)?;
+        let into = self.keeper.full_path();
+        let folder = into.parent().context("the folder of snapshots")?;
+        std::fs::create_dir_all(folder)?;
+        let part: PathBuf = folder.join("full_snapshot_taken.tmp");
+        let places = found.into_iter().map(|ip| (ip, address.port).into()).collect::<Vec<_>>();
+        let text = join::ask(&self.own.keypair(), peer, &places, &part, progress).await?;
+        let config = self.introduced(&text).context("what it says of its network")?;
+        let (checked, name) = (part.clone(), config.network.params.network_name);
+        let loaded = tokio::task::spawn_blocking(move || fetch::check(&checked, None, None)).await??;
+        let found = loaded.base.schedule.active.network_name;
+        ensure!(found == name, "its network is {name:?}, its snapshot one of {found:?}");
+        std::fs::rename(&part, &into)?;
+        files::sync_folder(folder)?;
+        Ok(text)
+    }
+
+    /// Looks for a network around; `None` when this node is to found one.
+    async fn search(&self, progress: &Progress) -> anyhow::Result<Option<String>> {
+        let own = self.own.peer_id();
+        let port = self.lan_port;
+        let card = Card { id: own.clone(), port: port.unwrap_or(1), network: None, open: false };
+        let mut lan = match Lan::open(card, port.is_some()) {
+            Ok(lan) => lan,
+            Err(error) if self.config.coordinator.enabled => {
+                tracing::warn!(%error, "the local network cannot be asked: this node founds a network");
+                return Ok(None);
+            }
+            Err(error) => return Err(error).context("network.join: the local network cannot be asked"),
+        };
+        let (began, mut connected) = (Instant::now(), None);
+        let mut found = Vec::<Neighbour>::new();
+        let mut earlier = false;
+        loop {
+            progress.step();
+            progress.say("looking for a network to join on the local network (network.join)".to_owned());
+            let round = tokio::time::sleep(Duration::from_secs(1));
+            tokio::select! {
+                neighbours = lan.next() => {
+                    for neighbour in neighbours {
+                        // Of several new nodes, the one with the lowest identity founds a network, the others join that.
+                        earlier |= neighbour.card.network.is_none() && neighbour.card.id < own;
+                        found.retain(|other| other.card.id != neighbour.card.id);
+                        found.push(neighbour);
+                        found.truncate(32);
+                    }
+                }
+                () = round => {}
+            }
+            if connected.is_none() && lan.is_connected() {
+                connected = Some(Instant::now());
+            }
+            if connected.is_none_or(|since| since.elapsed() < ANSWER_WITHIN) && began.elapsed() < FOUND_WITHIN
+            {
+                continue;
+            }
+            let open = || found.iter().filter(|one| one.card.open && one.card.network.is_some());
+            let networks = open().filter_map(|one| one.card.network).collect::<BTreeSet<_>>();
+            let may_found = self.config.coordinator.enabled;
+            match (networks.len(), open().next()) {
+                (1, Some(Neighbour { card, address })) => {
+                    let kind = if address.is_ipv4() { "ip4" } else { "ip6" };
+                    let (host, port, id) = (address.ip().to_string(), address.port(), card.id.clone());
+                    let address = PeerAddress { kind: kind.to_owned(), host, port, id };
+                    tracing::info!(%address, "a network on the local network");
+                    match self.ask(&address, progress).await {
+                        Ok(text) => return Ok(Some(text)),
+                        Err(error) => tracing::warn!("network.join: {address}: {error:#}"),
+                    }
+                    // It may be gone, and another one there.
+                    found.clear();
+                    wait(PAUSE_S, progress).await;
+                }
+                (0, _) if may_found && (!earlier || began.elapsed() > FOUND_WITHIN) => {
+                    tracing::info!("no network on the local network: this node founds one");
+                    return Ok(None);
+                }
+                (2.., _) if may_found => {
+                    tracing::warn!(
+                        "several networks on the local network: this node founds its own; network.join can name one"
+                    );
+                    return Ok(None);
+                }
+                (2.., _) => progress
+                    .say("several networks on the local network: name a node in network.join".to_owned()),
+                (_, _) => {}
+            }
+        }
+    }
+}
+
+async fn wait(seconds: u32, progress: &Progress) {
+    for _ in 0..seconds {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        progress.step();
+    }
+}
