@@ -1,0 +1,149 @@
+//! A small switch between links: tap devices of this machine and sockets of emulators. It delays frames, loses some, and can
+//! be cut in two.
+
+#![expect(unsafe_code, reason = "ioctl(2) takes a number and a pointer that only the kernel can match")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::ioctl::{Setter, ioctl};
+
+/// `_IOW('T', 202, int)` (linux/if_tun.h).
+const TUNSETIFF: rustix::ioctl::Opcode = 0x4004_54ca;
+const IFF_TAP: i16 = 2;
+const IFF_NO_PI: i16 = 0x1000;
+
+/// Longest frame: 1500 bytes and the header.
+const FRAME_BYTES: usize = 2_048;
+
+/// Frames on their way; more are lost, as on a real wire.
+const MOST_FRAMES: usize = 10_000;
+
+/// `struct ifreq` as far as `TUNSETIFF` reads it.
+#[repr(C)]
+struct Request {
+    name: [u8; 16],
+    flags: i16,
+    rest: [u8; 22],
+}
+
+/// A tap device by that name, made in this network namespace; it may be moved to another one.
+fn tap(name: &str) -> File {
+    let device = OpenOptions::new().read(true).write(true).open("/dev/net/tun").unwrap();
+    let mut request = Request { name: [0; 16], flags: IFF_TAP | IFF_NO_PI, rest: [0; 22] };
+    request.name[..name.len()].copy_from_slice(name.as_bytes());
+    // JUSTIFICATION: neither std nor rustix has TUNSETIFF.
+    // SAFETY: the control reads and writes one `struct ifreq`, which has the kernel's layout and outlives the call.
+    unsafe { ioctl(&device, Setter::<TUNSETIFF, Request>::new(request)) }.unwrap();
+    device
+}
+
+#[derive(Default)]
+struct State {
+    links: Vec<File>,
+    /// By the time at which they arrive.
+    frames: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    sequence: u64,
+    /// Links on one side of a cut.
+    apart: BTreeSet<usize>,
+    random: u64,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    delay: std::ops::Range<Duration>,
+    /// One frame of so many is lost.
+    loss: u64,
+}
+
+/// See the module.
+pub(crate) struct Switch(Arc<Shared>);
+
+impl Switch {
+    pub(crate) fn start(delay: std::ops::Range<Duration>, loss: u64) -> Self {
+        let state = Mutex::new(State { random: 7, ..State::default() });
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), delay, loss });
+        let sender = shared.clone();
+        std::thread::spawn(move || sender.deliver());
+        Self(shared)
+    }
+
+    /// Adds a tap device; gives the number of its link.
+    pub(crate) fn tap(&self, name: &str) -> usize {
+        let device = tap(name);
+        let mut state = self.0.state.lock().unwrap();
+        let (link, mut reader) = (state.links.len(), device.try_clone().unwrap());
+        state.links.push(device);
+        drop(state);
+        let shared = self.0.clone();
+        std::thread::spawn(move || {
+            let mut frame = [0; FRAME_BYTES];
+            loop {
+                match reader.read(&mut frame) {
+                    Ok(length) => shared.take(link, &frame[..length]),
+                    // Its other end is down at the moment.
+                    Err(_) => std::thread::sleep(Duration::from_millis(50)),
+                }
+            }
+        });
+        link
+    }
+
+    /// From now on, these links reach each other alone, and so do the others.
+    pub(crate) fn cut(&self, apart: &[usize]) {
+        self.0.state.lock().unwrap().apart = apart.iter().copied().collect();
+    }
+}
+
+impl Shared {
+    /// A frame goes to every other link on the same side.
+    fn take(&self, from: usize, frame: &[u8]) {
+        let mut state = self.state.lock().unwrap();
+        for to in 0..state.links.len() {
+            let cut = state.apart.contains(&from) != state.apart.contains(&to);
+            let random = state.next();
+            if to == from || cut || random.is_multiple_of(self.loss) || state.frames.len() >= MOST_FRAMES {
+                continue;
+            }
+            let span = u64::try_from((self.delay.end - self.delay.start).as_micros()).unwrap().max(1);
+            let when = Instant::now() + self.delay.start + Duration::from_micros(state.next() % span);
+            state.sequence += 1;
+            let sequence = state.sequence;
+            state.frames.insert((when, sequence), (to, frame.to_vec()));
+        }
+        self.changed.notify_all();
+    }
+
+    fn deliver(&self) {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            let now = Instant::now();
+            let wait = match state.frames.first_key_value() {
+                Some(((when, _), _)) if *when <= now => {
+                    let (_, (to, frame)) = state.frames.pop_first().unwrap();
+                    // Its other end is down: lost.
+                    let _ = state.links[to].write(&frame);
+                    continue;
+                }
+                Some(((when, _), _)) => *when - now,
+                None => Duration::from_secs(1),
+            };
+            state = self.changed.wait_timeout(state, wait).unwrap().0;
+        }
+    }
+}
+
+impl State {
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
