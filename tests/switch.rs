@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,9 +42,33 @@ fn tap(name: &str) -> File {
     device
 }
 
+/// The switch's end of a link.
+enum Link {
+    Tap(File),
+    /// Of qemu's `socket` network: a frame is a datagram.
+    Wire(UdpSocket),
+}
+
+impl Link {
+    fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tap(device) => (&*device).read(frame),
+            Self::Wire(socket) => socket.recv(frame),
+        }
+    }
+
+    fn send(&self, frame: &[u8]) {
+        // Its other end is down: lost.
+        let _ = match self {
+            Self::Tap(device) => (&*device).write(frame),
+            Self::Wire(socket) => socket.send(frame),
+        };
+    }
+}
+
 #[derive(Default)]
 struct State {
-    links: Vec<File>,
+    links: Vec<Arc<Link>>,
     /// By the time at which they arrive.
     frames: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sequence: u64,
@@ -74,16 +99,28 @@ impl Switch {
 
     /// Adds a tap device; gives the number of its link.
     pub(crate) fn tap(&self, name: &str) -> usize {
-        let device = tap(name);
+        self.add(Link::Tap(tap(name)))
+    }
+
+    /// Adds an emulator, which is to send from port `of` of this machine to the port `to`.
+    #[allow(dead_code, reason = "not all tests have emulators")]
+    pub(crate) fn wire(&self, of: u16, to: u16) -> usize {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, to)).unwrap();
+        socket.connect((Ipv4Addr::LOCALHOST, of)).unwrap();
+        self.add(Link::Wire(socket))
+    }
+
+    fn add(&self, end: Link) -> usize {
+        let reader = Arc::new(end);
         let mut state = self.0.state.lock().unwrap();
-        let (link, mut reader) = (state.links.len(), device.try_clone().unwrap());
-        state.links.push(device);
+        let link = state.links.len();
+        state.links.push(reader.clone());
         drop(state);
         let shared = self.0.clone();
         std::thread::spawn(move || {
             let mut frame = [0; FRAME_BYTES];
             loop {
-                match reader.read(&mut frame) {
+                match reader.receive(&mut frame) {
                     Ok(length) => shared.take(link, &frame[..length]),
                     // Its other end is down at the moment.
                     Err(_) => std::thread::sleep(Duration::from_millis(50)),
@@ -93,6 +130,7 @@ impl Switch {
         link
     }
 
+    #[allow(dead_code, reason = "not all tests cut")]
     /// From now on, these links reach each other alone, and so do the others.
     pub(crate) fn cut(&self, apart: &[usize]) {
         self.0.state.lock().unwrap().apart = apart.iter().copied().collect();
@@ -125,8 +163,7 @@ impl Shared {
             let wait = match state.frames.first_key_value() {
                 Some(((when, _), _)) if *when <= now => {
                     let (_, (to, frame)) = state.frames.pop_first().unwrap();
-                    // Its other end is down: lost.
-                    let _ = state.links[to].write(&frame);
+                    state.links[to].send(&frame);
                     continue;
                 }
                 Some(((when, _), _)) => *when - now,

@@ -54,6 +54,8 @@ pub struct Status {
     pub host_name: String,
     /// Addresses the board got.
     pub addresses: Vec<String>,
+    /// What another node's `network.join` has to be to join this one's network.
+    pub join: Option<String>,
     /// Index of the newest confirmed milestone, once the node said one.
     pub confirmed_milestone: Option<u32>,
     /// Where the time comes from.

@@ -54,6 +54,10 @@ pub(super) struct Machine {
     vigil: Option<Vigil>,
     /// Turns of the node's engine, as it said last.
     turns: Option<u64>,
+    /// How the node is reached by those that want to join its network, without the address.
+    gossip: Option<String>,
+    /// The node issues the milestones that it tells of.
+    issues: bool,
     others: Vec<Service>,
     time: Time,
     leases: BTreeMap<u32, Lease>,
@@ -92,6 +96,8 @@ impl Machine {
             node: None,
             vigil: None,
             turns: None,
+            gossip: None,
+            issues: true,
             others: Vec::new(),
             time: Time::start(false, no_sources),
             leases: BTreeMap::new(),
@@ -279,11 +285,13 @@ impl Machine {
         }
     }
 
-    /// `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare>`.
+    /// As [`crate::node`] says it, see `supervised` there.
     fn node_said(&mut self, line: &str, now: Instant) {
         let mut words = line.split(' ');
-        if words.next() != Some("alive") {
-            return;
+        match words.next() {
+            Some("alive") => {}
+            Some("peer") => return self.peer_said(words),
+            Some(_) | None => return,
         }
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
         let (turns, index, timestamp) = (number(), number(), number());
@@ -294,9 +302,8 @@ impl Machine {
             self.sign(Sign::Engine, now);
         }
         self.status.confirmed_milestone = index.and_then(|index| u32::try_from(index).ok());
-        let own = self.config.as_ref().is_some_and(|config| config.coordinator.enabled);
         if let Some(timestamp) = timestamp {
-            self.time.milestone(timestamp, own);
+            self.time.milestone(timestamp, self.issues);
         }
         #[cfg(feature = "attack")]
         if healthy {
@@ -310,6 +317,15 @@ impl Machine {
                 "Let the board reach time servers (see clock.ntp), or set health.require_clock = false.",
             ),
             false => self.set_state(State::Unhealthy, "No recent milestone, or no connected peer.", ""),
+        }
+    }
+
+    /// `<id> <port, or -> <issues|follows>`.
+    fn peer_said<'a>(&mut self, mut words: impl Iterator<Item = &'a str>) {
+        if let (Some(id), Some(port), Some(role)) = (words.next(), words.next(), words.next()) {
+            let port = port.parse::<u16>().ok();
+            self.gossip = port.map(|port| format!("tcp/{port}/p2p/{id}"));
+            self.issues = role == "issues";
         }
     }
 
@@ -442,6 +458,8 @@ impl Machine {
                 hardware::machine::temperature().map(|thousandths| thousandths / 1_000);
         }
         self.status.clock = self.time.trust().text().to_owned();
+        let place = self.status.addresses.first().zip(self.gossip.as_ref());
+        self.status.join = place.map(|(address, gossip)| format!("/ip4/{address}/{gossip}"));
         if self.status == self.published {
             return;
         }

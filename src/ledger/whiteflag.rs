@@ -256,7 +256,6 @@ mod tests {
     use super::{Error, Question, apply};
     use crate::fault::ViewError;
     use crate::ledger::view::{ConeBlock, ConeView, Known, LedgerView};
-    use crate::planted::{Bug, is_planted};
     use crate::protocol::block::Parents;
     use crate::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId};
     use crate::protocol::merkle;

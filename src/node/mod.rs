@@ -299,7 +299,13 @@ async fn serve(
     if supervised {
         let (sensors, mut capacity) = (work.sensors.clone(), work.capacity);
         let spare = move || capacity.spare(sensors.read());
-        supervised::report(turns, node.status.clone(), node.facts.clone(), spare)?;
+        let open = config.peering.unknown_peers > 0;
+        let peer = supervised::Peer {
+            id: own.peer_id(),
+            port: peering.first().filter(|address| open && !address.ip().is_loopback()).map(SocketAddr::port),
+            issues: config.coordinator.enabled,
+        };
+        supervised::report(turns, node.status.clone(), node.facts.clone(), peer, spare)?;
     }
     let status = node.status_now();
     tracing::info!(

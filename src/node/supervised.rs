@@ -2,7 +2,8 @@
 //!
 //! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare>`. `turns` counts the
 //! engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
-//! or `-`. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and
+//! or `-`. Before the first of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers
+//! are not told how to join, `issues` when the milestones are its own. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and
 //! `names <address> …`, the name servers of the local network.
 
 use std::io::{BufRead, Write};
@@ -57,14 +58,30 @@ pub(super) fn report_starting(progress: Arc<Progress>, stop: watch::Receiver<boo
     std::thread::Builder::new().name("report".into()).spawn(run).map(drop).context("starting the report")
 }
 
+/// What others may know of the node.
+pub(super) struct Peer {
+    /// Its identity.
+    pub(super) id: String,
+    /// Where those that want to join its network reach it.
+    pub(super) port: Option<u16>,
+    /// It issues the network's milestones.
+    pub(super) issues: bool,
+}
+
 /// Reports from a thread of its own until the engine ends or standard output is closed.
 pub(super) fn report(
     turns: Turns,
     status: watch::Receiver<Arc<Status>>,
     facts: Arc<Facts>,
+    peer: Peer,
     mut spare: impl FnMut() -> Option<u64> + Send + 'static,
 ) -> anyhow::Result<()> {
     let run = move || {
+        let port = peer.port.map_or_else(|| "-".to_owned(), |port| port.to_string());
+        let role = if peer.issues { "issues" } else { "follows" };
+        if write_line(&format!("peer {} {port} {role}", peer.id)).is_err() {
+            return;
+        }
         // The engine holds the other end.
         while status.has_changed().is_ok() {
             let turns = turns.load(Ordering::Relaxed);

@@ -8,11 +8,12 @@ pub(super) const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:52em;mar
      font-size:12px}.why{font-size:1.15em}";
 
 /// What is shown, by field of the status, in this order.
-const FIELDS: [(&str, &str); 9] = [
+const FIELDS: [(&str, &str); 10] = [
     ("board", "Board"),
     ("version", "Version"),
     ("host_name", "Name"),
     ("addresses", "Addresses"),
+    ("join", "To join its network, write in another node's configuration, below [network]: join ="),
     ("confirmed_milestone", "Newest milestone"),
     ("clock", "Clock"),
     ("temperature_c", "Temperature (degrees Celsius)"),

@@ -38,6 +38,13 @@ impl Board {
         Self::start("virt", card, kernel_arguments, &network)
     }
 
+    /// Switches one of several `virt` boards on, whose link is a wire: its port, and that of the other end.
+    pub(crate) fn boot_on_wire(name: &str, card: &Card, (of, to): (u16, u16), mac: &'static str) -> Self {
+        let network = [format!("-device virtio-net-pci,netdev=tap,romfile=,mac={mac}")];
+        let link = format!("socket,id=tap,udp=127.0.0.1:{to},localaddr=127.0.0.1:{of}");
+        Self::start_named(name, "virt", card, &[], &link, &network, mac)
+    }
+
     /// Switches the `virt` board with a simulated light and button on.
     pub(crate) fn boot_with_panel(card: &Card, kernel_arguments: &[&str]) -> Self {
         let network = [format!("-device virtio-net-pci,netdev=tap,romfile=,mac={}", host::MAC)];
@@ -78,7 +85,21 @@ impl Board {
     }
 
     fn start(machine: &str, card: &Card, kernel_arguments: &[&str], network: &[String]) -> Self {
-        let file = |name: &str| host::folder().join(name);
+        let link = format!("tap,id=tap,ifname={},script=no,downscript=no", host::Lan::LINK);
+        let mac = if machine.starts_with("virt") { host::MAC } else { host::PI_MAC };
+        Self::start_named("", machine, card, kernel_arguments, &link, network, mac)
+    }
+
+    fn start_named(
+        name: &str,
+        machine: &str,
+        card: &Card,
+        kernel_arguments: &[&str],
+        link: &str,
+        network: &[String],
+        mac: &'static str,
+    ) -> Self {
+        let file = |end: &str| host::folder().join(format!("{name}{end}"));
         let (console, serial, control) = (file("console.log"), file("serial.sock"), file("control.sock"));
         for old in [&console, &serial, &control] {
             let _ = fs::remove_file(old);
@@ -91,7 +112,7 @@ impl Board {
         }
         command
             .args(["--", "-no-reboot"])
-            .args(["-netdev", &format!("tap,id=tap,ifname={},script=no,downscript=no", host::Lan::LINK)])
+            .args(["-netdev", link])
             .args(network.iter().flat_map(|option| option.split(' ')))
             .args([
                 "-chardev",
@@ -103,7 +124,6 @@ impl Board {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null());
         let qemu = command.spawn().unwrap();
-        let mac = if machine.starts_with("virt") { host::MAC } else { host::PI_MAC };
         Self { qemu: RefCell::new(qemu), console, serial, control, mac }
     }
 

@@ -15,7 +15,10 @@ mod faults;
 mod host;
 #[path = "../http.rs"]
 mod http;
+mod pair;
 mod scan;
+#[path = "../switch.rs"]
+mod switch;
 #[path = "../web.rs"]
 mod web;
 
@@ -54,7 +57,7 @@ fn main() {
 type Test = (&'static str, fn(&Card, &host::Lan));
 
 /// In this order on one card: each begins where the one before left the Tangle.
-const TESTS: [Test; 18] = [
+const TESTS: [Test; 19] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a published client moves value", a_client_moves_value),
     ("a killed node comes back", killed_node_comes_back),
@@ -71,6 +74,7 @@ const TESTS: [Test; 18] = [
     ("light and button work", light_and_button),
     ("damage is told", faults::damage_is_told),
     ("thirty power cuts during the first start", faults::power_cuts_during_the_first_start),
+    ("two boards form one network", pair::two_boards_form_one_network),
     ("a Raspberry Pi 3 boots from the card for all", raspberry_pi_3),
     ("a Raspberry Pi 4 boots from the same image", raspberry_pi_4),
 ];

@@ -14,7 +14,7 @@ use osmia::protocol::output::Output;
 use osmia::protocol::transaction::{Transaction, Unlock};
 
 /// What becomes of a block: `None` for one without a transaction.
-type Fate = (BlockId, Option<bool>);
+pub(crate) type Fate = (BlockId, Option<bool>);
 
 #[derive(Debug)]
 pub(crate) struct Reference {

@@ -10,7 +10,7 @@ use osmia::protocol::id::{BlockId, MilestoneIndex};
 use crate::attacker::{Attacker, Kind};
 use crate::node::{Confirmed, Disk, Node, SUPPLY, Wish};
 use crate::random::Random;
-use crate::reference::{self, Reference};
+use crate::reference::{self, Fate, Reference};
 use crate::wallet;
 
 /// Trouble until then; afterwards the network is left in peace, but for attackers.
@@ -59,7 +59,7 @@ pub(crate) struct World {
     apart: BTreeSet<usize>,
     honest: usize,
     /// What each milestone has to do: what becomes of which block, and the ledger afterwards.
-    confirmed: BTreeMap<MilestoneIndex, (Vec<(BlockId, Option<bool>)>, [u8; 32])>,
+    confirmed: BTreeMap<MilestoneIndex, (Vec<Fate>, [u8; 32])>,
     reference: Reference,
     /// Blocks that clients were told are there, issued in peace.
     issued: Vec<(u64, usize, BlockId)>,

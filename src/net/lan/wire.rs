@@ -109,9 +109,9 @@ pub fn hear(bytes: &[u8], own: &Card) -> Heard {
         if !service.zone_of(&record.name) || record.name.num_labels() != service.num_labels() + 1 {
             return None;
         }
-        let text = records().find_map(|other| match &other.data {
-            RData::TXT(text) if other.name == record.name => Some(text),
-            _ => None,
+        let text = records().find_map(|other| {
+            let RData::TXT(text) = &other.data else { return None };
+            (other.name == record.name).then_some(text)
         });
         card(found.port, text?)
     });
