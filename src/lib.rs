@@ -7,7 +7,7 @@
 //! | layer | modules | what |
 //! | --- | --- | --- |
 //! | L0 | [`protocol`] [`pow`] [`board`] [`config`] [`fault`] [`planted`] [`token`] | words: bytes and text to values |
-//! | L1 | [`tangle`] [`ledger`] [`gossip`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
+//! | L1 | [`tangle`] [`ledger`] [`gossip`] [`autopeering`] [`snapshot`] [`boot`] [`dhcp`] [`sntp`] | rules and state machines |
 //! | L2 | [`engine`] | joins Tangle and ledger: blocks in, effects out |
 //! | L3 | [`store`] [`handle`] [`keeper`] [`mining`] [`files`] [`identity`] [`logging`] | what survives, and what ports may hold |
 //! | L4 | [`rest`] [`net`] [`coordinator`] [`rescue`] [`timekeeper`] [`confine`] [`firmware`] [`hardware`] | ports and hands |
@@ -25,6 +25,7 @@
 
 #[cfg(feature = "attack")]
 pub mod attack;
+pub mod autopeering;
 pub mod board;
 pub mod boot;
 pub mod cli;

@@ -78,15 +78,17 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::{Config, MilestoneKey};
+    use crate::protocol::address::Address;
 
     #[test]
     fn what_is_told_of_a_network_is_what_is_understood() {
-        let founder = Config::parse(
+        let owner = Address::Ed25519([5; 32]).to_bech32("abc");
+        let founder = Config::parse(&format!(
             "[coordinator]\nenabled = true\n[network]\nname = \"a \\\"b\\\" \\u007f \\\\ \\n ä\"\nbech32_hrp = \"abc\"\n\
              min_pow_score = 7\nbelow_max_depth = 9\nv_byte_cost = 3\ntoken_supply = \"12345\"\n\
-             genesis_address = \"abc1qpllaj0pyveqfkwxmnngz2c488hfdtmfrj3wfkgxtk4gtyrax0jaxk2ym50\"\n\
+             genesis_address = \"{owner}\"\n\
              [token]\nname = \"x\"\ndecimals = 3\n[storage]\nkeep_milestones = 200\n",
-        );
+        ));
         let founder = match founder {
             Ok(founder) => founder,
             Err(error) => panic!("{error}"),

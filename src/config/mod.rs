@@ -11,7 +11,7 @@ pub mod preseed;
 mod raw;
 pub mod text;
 
-pub use peer::PeerAddress;
+pub use peer::{EntryAddress, PeerAddress, entry_key};
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -184,6 +184,15 @@ impl Peering {
     }
 }
 
+/// Other nodes found over the internet, which tells this one's address to all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Autopeering {
+    /// UDP.
+    pub bind: SocketAddr,
+    /// Whom to ask first.
+    pub entry_nodes: Vec<EntryAddress>,
+}
+
 /// A peer that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedPeer {
@@ -273,6 +282,8 @@ pub struct Config {
     pub rest_jwt_salt: String,
     /// Other nodes.
     pub peering: Peering,
+    /// Other nodes found over the internet; `None`: not at all.
+    pub autopeering: Option<Autopeering>,
     /// Remote proof of work.
     pub pow: Pow,
     /// Milestone issuing.

@@ -61,6 +61,50 @@ impl fmt::Display for PeerAddress {
     }
 }
 
+/// An entry node of autopeering: `/dns/example.org/udp/14626/autopeering/4H6WV54tB29u8xCcEaMGQMn37LFvM1ynNpp27TTXaqNM`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryAddress {
+    /// `ip4`, `ip6` or `dns`.
+    pub kind: String,
+    /// Address or name.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// Its Ed25519 key.
+    pub key: [u8; 32],
+}
+
+impl EntryAddress {
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let parts = text.split('/').collect::<Vec<_>>();
+        let ["", kind @ ("ip4" | "ip6" | "dns"), host, "udp", port, "autopeering", key] = parts.as_slice()
+        else {
+            return Err("write /dns/NAME/udp/PORT/autopeering/KEY; ip4 and ip6 may stand for dns");
+        };
+        let fits = match *kind {
+            "ip4" => host.parse::<Ipv4Addr>().is_ok(),
+            "ip6" => host.parse::<Ipv6Addr>().is_ok(),
+            _ => is_name(host),
+        };
+        if !fits {
+            return Err("the host is no address, or no name, of the kind that stands before it");
+        }
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or("the port is none of 1 to 65535")?;
+        let key = bs58::decode(key).into_vec().ok().and_then(|key| key.try_into().ok());
+        let key = key.ok_or("the key is no base58 text of 32 bytes")?;
+        Ok(Self { kind: (*kind).to_owned(), host: (*host).to_owned(), port, key })
+    }
+}
+
+/// How an entry node's key is written.
+pub fn entry_key(key: &[u8; 32]) -> String {
+    bs58::encode(key).into_string()
+}
+
 fn is_name(host: &str) -> bool {
     let label = |label: &str| {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -71,9 +115,24 @@ fn is_name(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::PeerAddress;
+    use super::{EntryAddress, PeerAddress, entry_key};
 
     const ID: &str = "12D3KooWGdr8M5KX8KuKaXSiKfHJstdVnRkadYmupF7tFk2HrRoA";
+
+    #[test]
+    fn entry_nodes_are_read() {
+        // As HORNET's default configuration of the main network names it.
+        let key = "4H6WV54tB29u8xCcEaMGQMn37LFvM1ynNpp27TTXaqNM";
+        let read = |place: &str| EntryAddress::parse(&format!("{place}/autopeering/{key}"));
+        let node = read("/dns/entry-hornet-0.h.stardust-mainnet.iotaledger.net/udp/14626").unwrap();
+        assert_eq!((node.port, entry_key(&node.key).as_str()), (14_626, key));
+        for wrong in
+            ["/dns/a/tcp/1", "/ip4/a/udp/1", "/ip6/1.2.3.4/udp/1", "/dns/a/udp/0", "/dns4/a/udp/1", ""]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(EntryAddress::parse("/ip4/1.2.3.4/udp/1/autopeering/4H6WV54t").is_err());
+    }
 
     #[test]
     fn addresses_are_read_and_written() {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    BaseToken, Clock, Config, Coordinator, Error, Join, MilestoneKey, NamedPeer, Network, PeerAddress,
-    Peering, Pow, Snapshots, Source, Storage, Url,
+    Autopeering, BaseToken, Clock, Config, Coordinator, EntryAddress, Error, Join, MilestoneKey, NamedPeer,
+    Network, PeerAddress, Peering, Pow, Snapshots, Source, Storage, Url,
 };
 use crate::protocol::address::Address;
 use crate::protocol::params::{ProtocolParameters, RentStructure};
@@ -23,6 +23,7 @@ struct RawConfig {
     token: BaseToken,
     rest: RawRest,
     peering: RawPeering,
+    autopeering: RawAutopeering,
     clock: RawClock,
     pow: RawPow,
     coordinator: RawCoordinator,
@@ -89,6 +90,14 @@ struct RawPeering {
     unknown_peers: Spanned<usize>,
     peers: Vec<RawPeer>,
     mdns: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawAutopeering {
+    enabled: bool,
+    bind: Spanned<String>,
+    entry_nodes: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -206,6 +215,13 @@ impl Default for RawPeering {
     }
 }
 
+/// HORNET's port.
+impl Default for RawAutopeering {
+    fn default() -> Self {
+        Self { enabled: false, bind: unplaced("0.0.0.0:14626".to_owned()), entry_nodes: Vec::new() }
+    }
+}
+
 impl Default for RawPow {
     fn default() -> Self {
         Self { enabled: false, workers: unplaced(0) }
@@ -317,6 +333,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
         rest_public: raw.rest.public,
         rest_jwt_salt: raw.rest.jwt_salt.clone(),
         peering: peering(&checker, &raw.peering, mdns)?,
+        autopeering: autopeering(&checker, &raw)?,
         pow: Pow { enabled: raw.pow.enabled, workers: workers(&checker, &raw)? },
         coordinator,
         storage: Storage {
@@ -391,6 +408,30 @@ fn peering(checker: &Checker<'_>, raw: &RawPeering, mdns: bool) -> Result<Peerin
         peers: raw.peers.iter().map(peer).collect::<Result<_, _>>()?,
         mdns,
     })
+}
+
+fn autopeering(checker: &Checker<'_>, raw: &RawConfig) -> Result<Option<Autopeering>, Error> {
+    let auto = &raw.autopeering;
+    let bind = auto.bind.get_ref().parse().map_err(|_| {
+        let problem = format!("{:?} is no address", auto.bind.get_ref());
+        checker.error("autopeering.bind", &auto.bind, problem, "write IP:PORT")
+    })?;
+    if let Some(one) = auto.entry_nodes.get(MAX_PEERS) {
+        let fix = format!("write {MAX_PEERS} at most");
+        return Err(checker.error("autopeering.entry_nodes", one, "too many", &fix));
+    }
+    let entry = |text: &Spanned<String>| {
+        EntryAddress::parse(text.get_ref()).map_err(|fix| {
+            let problem = format!("{:?} is no address of an entry node", text.get_ref());
+            checker.error("autopeering.entry_nodes", text, problem, fix)
+        })
+    };
+    let entry_nodes = auto.entry_nodes.iter().map(entry).collect::<Result<_, _>>()?;
+    if auto.enabled && raw.peering.bind.is_empty() {
+        let fix = "name an address in peering.bind, or set autopeering.enabled = false";
+        return Err(checker.error("autopeering.enabled", &auto.bind, "others could not connect", fix));
+    }
+    Ok(auto.enabled.then_some(Autopeering { bind, entry_nodes }))
 }
 
 /// More sources would not make the time any better.

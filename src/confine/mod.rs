@@ -32,6 +32,10 @@ pub struct Needs<'a> {
     pub connect_anywhere: bool,
     /// UDP ports of others that it sends to.
     pub send: Vec<u16>,
+    /// All of them instead.
+    pub send_anywhere: bool,
+    /// UDP ports that it listens on.
+    pub hear: Vec<u16>,
 }
 
 /// Waits for PID 1 to say `go` on standard input: only then is this process in its control group.
@@ -58,7 +62,7 @@ pub fn enter(needs: &Needs<'_>) -> anyhow::Result<()> {
     check_no_rights()?;
     limits().context("limits")?;
     landlock(needs).context("Landlock")?;
-    calls::restrict(!needs.send.is_empty()).context("seccomp")
+    calls::restrict(needs.send_anywhere || !needs.send.is_empty()).context("seccomp")
 }
 
 fn check_no_rights() -> anyhow::Result<()> {
@@ -90,6 +94,9 @@ fn landlock(needs: &Needs<'_>) -> anyhow::Result<()> {
     if needs.connect_anywhere {
         net.remove(AccessNet::ConnectTcp);
     }
+    if needs.send_anywhere {
+        net.remove(AccessNet::ConnectSendUdp);
+    }
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(LANDLOCK))?
@@ -111,10 +118,13 @@ fn landlock(needs: &Needs<'_>) -> anyhow::Result<()> {
     for port in needs.connect.iter().filter(|_| !needs.connect_anywhere) {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
-    for port in &needs.send {
+    for port in needs.send.iter().filter(|_| !needs.send_anywhere) {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectSendUdp))?;
-        // Port 0: any that is free.
-        rules = rules.add_rule(NetPort::new(0, AccessNet::BindUdp))?;
+    }
+    // Port 0: any that is free.
+    let free = [0].iter().filter(|_| needs.send_anywhere || !needs.send.is_empty());
+    for port in needs.hear.iter().chain(free) {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::BindUdp))?;
     }
     match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),

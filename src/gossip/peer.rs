@@ -6,6 +6,8 @@ use crate::protocol::id::MilestoneIndex;
 /// Whose connection it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
+    /// Autopeering chose it.
+    Autopeered,
     /// Named by the owner: a connection is kept up.
     Known,
     /// Anybody.

@@ -18,9 +18,6 @@ use crate::firmware::netlink;
 /// Cables are plugged and pulled; links are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// RFC 6762: by which nodes of one network find each other.
-const MDNS: u16 = 5353;
-
 /// What is open: the status page always, REST API and gossip as the configuration says.
 pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
     let tcp = |port, from| AllowRule { protocol: Protocol::Tcp, port, from };
@@ -35,8 +32,14 @@ pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
     let ports = peering.map(SocketAddr::port).collect::<BTreeSet<_>>();
     let gossip = ports.into_iter().map(|port| tcp(port, Source::Any));
     let lan = config.and_then(|config| config.peering.lan_port(&config.peering.bind));
-    let mdns = AllowRule { protocol: Protocol::Udp, port: MDNS, from: Source::PrivateRanges };
-    std::iter::once(page).chain(rest).chain(gossip).chain(lan.map(|_| mdns)).collect()
+    let mdns =
+        AllowRule { protocol: Protocol::Udp, port: crate::net::lan::PORT, from: Source::PrivateRanges };
+    let auto = config.and_then(|config| config.autopeering.as_ref()).map(|auto| AllowRule {
+        protocol: Protocol::Udp,
+        port: auto.bind.port(),
+        from: Source::Any,
+    });
+    std::iter::once(page).chain(rest).chain(gossip).chain(lan.map(|_| mdns)).chain(auto).collect()
 }
 
 /// Replaces the closed firewall by the configured one.

@@ -4,6 +4,7 @@
 //! machine of [`crate::gossip`] through a [`Hub`], and so does the engine; blocks go to the engine's queue, which is the
 //! only one that anybody waits for.
 
+pub mod auto;
 mod behaviour;
 mod check;
 mod crowd;
@@ -40,13 +41,16 @@ use tokio::time::MissedTickBehavior;
 
 pub use hub::Hub;
 
-use crate::config::Peering;
+use crate::autopeering::Output;
+use crate::autopeering::wire::Key;
+use crate::config::{EntryAddress, Peering};
 use crate::gossip::SLOTS;
 use crate::gossip::peer::Relation;
 use crate::handle::NodeHandle;
 use crate::handle::peers::{AddError, PeerInfo, PeerRequest};
 use crate::keeper::web::Names;
 use crate::pow::tuning::Tuning;
+use auto::{Auto, Told};
 use behaviour::{Event, Opens};
 use check::Checker;
 use join::Introduction;
@@ -124,6 +128,14 @@ fn transport(key: &Keypair, tcp: Tcp) -> anyhow::Result<Boxed<(PeerId, StreamMux
     Ok(upgraded.timeout(DIAL_WITHIN).boxed())
 }
 
+/// For ever, where there is no autopeering.
+async fn wishes(auto: &mut Option<Auto>) -> Option<Output> {
+    match auto {
+        Some(auto) => auto.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// For ever, where nobody looks at the local network.
 async fn neighbours(lan: &mut Option<(Lan, NetworkMark)>) -> Vec<Neighbour> {
     match lan {
@@ -149,6 +161,8 @@ pub struct Setup {
     pub sockets: Sockets,
     /// What strangers are told who want to join; `None` when none are let in.
     pub introduction: Option<Introduction>,
+    /// Where and by whom other nodes are found over the internet, if they are.
+    pub autopeering: Option<(auto::Socket, Vec<EntryAddress>)>,
     /// The local network, and what this node's network is there called.
     pub lan: Option<(Lan, NetworkMark)>,
 }
@@ -165,6 +179,9 @@ pub struct Net {
     unknown_peers: usize,
     names: Names,
     introduction: Option<Introduction>,
+    auto: Option<Auto>,
+    /// Those whom autopeering chose.
+    neighbours: BTreeSet<PeerId>,
     lan: Option<(Lan, NetworkMark)>,
     /// Nodes on the local network that were dialled of late.
     met: HashMap<PeerId, Instant>,
@@ -188,8 +205,13 @@ impl Net {
     /// # Errors
     /// The surroundings.
     pub fn new(setup: Setup, hub: Hub, node: NodeHandle) -> anyhow::Result<Self> {
-        let Setup { key, peering, data, tuning, names, sockets, introduction, lan } = setup;
-        let network_id = node.status_now().network.params.network_id();
+        let Setup { key, peering, data, tuning, names, sockets, introduction, autopeering, lan } = setup;
+        let params = &node.status_now().network.params;
+        let port = sockets.addresses().first().map_or(0, SocketAddr::port);
+        let auto = autopeering.map(|(socket, entry_nodes)| {
+            Auto::start(socket, &key, params.network_name.clone(), port, entry_nodes, names.clone())
+        });
+        let network_id = params.network_id();
         let protocol = StreamProtocol::try_from_owned(format!("/iota-gossip/{network_id}/1.0.0"))
             .map_err(|error| anyhow::anyhow!("name of the protocol: {error}"))?;
         let tcp = Tcp::listening(sockets.0).context("listening for peers")?;
@@ -223,6 +245,8 @@ impl Net {
             unknown_peers: peering.unknown_peers,
             names,
             introduction,
+            auto: auto.transpose().context("autopeering")?,
+            neighbours: BTreeSet::new(),
             lan,
             met: HashMap::new(),
             joining: JoinSet::new(),
@@ -250,6 +274,7 @@ impl Net {
                 Some(Ok((peer, found))) = self.look_ups.join_next() => self.found(peer, found),
                 Some(_) = self.joining.join_next() => {}
                 neighbours = neighbours(&mut self.lan) => self.meet(neighbours),
+                Some(wish) = wishes(&mut self.auto) => self.autopeer(wish),
             }
             let connected = self.hub.links().count();
             self.parts.node.facts.peers.store(connected, Ordering::Relaxed);
@@ -288,9 +313,14 @@ impl Net {
                     lan.hurry();
                 }
                 self.hub.end(&peer_id, &"the connection is gone");
+                self.neighbours.remove(&peer_id);
+                self.tell_auto(&peer_id, Told::Gone);
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, %error, "peer not reached");
+                if !self.swarm.is_connected(&peer) && self.neighbours.remove(&peer) {
+                    self.tell_auto(&peer, Told::Gone);
+                }
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, id = %self.swarm.local_peer_id(), "listening for peers");
@@ -314,11 +344,13 @@ impl Net {
             }
             self.hub.disconnect(slot, &link, &"it dialled at the same time");
         }
-        let known = self.known.get(&peer).is_some();
-        let admitted = known || self.strangers() < self.unknown_peers;
-        let relation = if known { Relation::Known } else { Relation::Unknown };
+        let relation = self.relation(&peer);
+        let admitted = relation != Relation::Unknown || self.strangers() < self.unknown_peers;
         match admitted.then(|| self.hub.connect(peer, relation, connection, opened)).flatten() {
             Some((slot, link)) => {
+                if relation != Relation::Autopeered {
+                    self.tell_auto(&peer, Told::Block);
+                }
                 let run = stream::run(self.parts.clone(), slot, link, stream);
                 self.streams.spawn(async move {
                     run.await;
@@ -333,9 +365,49 @@ impl Net {
         }
     }
 
-    /// Connected peers that nobody named.
+    fn relation(&self, peer: &PeerId) -> Relation {
+        match (self.known.get(peer), self.neighbours.contains(peer)) {
+            (Some(_), _) => Relation::Known,
+            (None, true) => Relation::Autopeered,
+            (None, false) => Relation::Unknown,
+        }
+    }
+
+    /// Connected peers that nobody named or chose.
     fn strangers(&self) -> usize {
-        self.hub.links().filter(|(_, link)| self.known.get(&link.peer).is_none()).count()
+        self.hub.links().filter(|(_, link)| self.relation(&link.peer) == Relation::Unknown).count()
+    }
+
+    fn tell_auto(&self, peer: &PeerId, told: impl FnOnce(Key) -> Told) {
+        if let (Some(auto), Some(key)) = (&self.auto, auto::key_of(peer)) {
+            auto.tell(told(key));
+        }
+    }
+
+    /// HORNET: > who is a peer already is removed from autopeering; whom it drops is disconnected
+    fn autopeer(&mut self, wish: Output) {
+        let (key, address) = match wish {
+            Output::Connect { key, address } => (key, Some(address)),
+            Output::Allow { key } => (key, None),
+            Output::Drop { key } => {
+                if let Some(peer) = auto::peer_id(&key).filter(|peer| self.neighbours.remove(peer))
+                    && self.known.get(&peer).is_none()
+                {
+                    self.hub.end(&peer, &"autopeering chose another one");
+                    self.leave(peer);
+                }
+                return;
+            }
+            Output::Send { .. } => return,
+        };
+        let Some(peer) = auto::peer_id(&key) else { return };
+        if self.known.get(&peer).is_some() || self.hub.find(&peer).is_some() {
+            return self.tell_auto(&peer, Told::Block);
+        }
+        self.neighbours.insert(peer);
+        if let Some(address) = address {
+            self.found(peer, Ok(vec![tcp::multiaddr(address)]));
+        }
     }
 
     fn introduce(&mut self, connection: ConnectionId, stream: Stream) {
@@ -466,7 +538,7 @@ impl Net {
             id: peer.to_base58(),
             addresses: known.map(|known| known.address.place()).or(place).into_iter().collect(),
             alias: known.and_then(|known| known.alias.clone()),
-            relation: if known.is_some() { Relation::Known } else { Relation::Unknown },
+            relation: self.relation(peer),
             state: self.hub.find(peer).and_then(|(slot, _)| self.hub.state(slot)),
         }
     }

@@ -22,7 +22,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Config, MilestoneKey};
+use crate::config::{Config, Join, MilestoneKey};
 use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
@@ -116,12 +116,18 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
     let work = Work::prepare(data, &board.pow)?;
     if supervised {
         let ports = config.peering.bind.iter().map(SocketAddr::port);
+        let lan = config.peering.mdns || config.join == Some(Join::Lan);
+        let lan = lan.then_some(net::lan::PORT);
+        let auto = config.autopeering.as_ref().map(|auto| auto.bind.port());
         let needs = Needs {
             write: Some(data),
             listen: ports.chain([config.rest_bind.port(), rest::PROBE_PORT]).collect(),
             // Peers may listen on any port, and their owner names them while the node runs.
             connect_anywhere: true,
-            send: vec![supervised::NAMES_PORT],
+            send: std::iter::once(supervised::NAMES_PORT).chain(lan).collect(),
+            // Nodes that are found over the internet use any port.
+            send_anywhere: auto.is_some(),
+            hear: lan.into_iter().chain(auto).collect(),
             ..Needs::default()
         };
         confine::enter(&needs)?;
@@ -179,6 +185,14 @@ async fn serve(
     let keeper = Keeper::open(data.join(founding::SNAPSHOTS));
     let (listener, probe) = listen(config, supervised).await?;
     let sockets = net::Sockets::open(&config.peering.bind)?;
+    let autopeering = match &config.autopeering {
+        Some(auto) => {
+            let socket = net::auto::Socket::open(auto.bind);
+            let socket = socket.with_context(|| format!("autopeering.bind: listening on {}", auto.bind))?;
+            Some((socket, auto.entry_nodes.clone()))
+        }
+        None => None,
+    };
     let clock_trusted = Arc::new(AtomicBool::new(!(supervised && config.require_clock)));
     let names = match supervised {
         true => {
@@ -292,6 +306,7 @@ async fn serve(
         names,
         sockets,
         introduction: (config.peering.unknown_peers > 0).then_some(introduction),
+        autopeering,
         lan: lan.map(|lan| (lan, mark)),
     };
     let net = Net::new(setup, hub, node.clone())?;

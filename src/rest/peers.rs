@@ -74,6 +74,7 @@ impl From<PeerInfo> for PeerJson {
         let relation = match peer.relation {
             Relation::Known => "known",
             Relation::Unknown => "unknown",
+            Relation::Autopeered => "autopeered",
         };
         Self {
             id: peer.id,

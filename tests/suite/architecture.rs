@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Layer of each top-level module. A module uses lower layers, its own folder, and nothing else.
-const LAYERS: [(&str, u32); 37] = [
+const LAYERS: [(&str, u32); 38] = [
     // L0: words, pure
     ("board", 0),
     ("config", 0),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, u32); 37] = [
     ("protocol", 0),
     ("token", 0),
     // L1: rules, pure
+    ("autopeering", 1),
     ("boot", 1),
     ("dhcp", 1),
     ("gossip", 1),

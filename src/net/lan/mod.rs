@@ -16,8 +16,9 @@ use tokio::time::Instant;
 
 pub use wire::{Card, NetworkMark};
 
-/// RFC 6762 §3.
-const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), 5353);
+/// RFC 6762 §3: > UDP port 5353, 224.0.0.251
+pub const PORT: u16 = 5353;
+const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), PORT);
 
 /// Numbers of interfaces that are tried: no board has more.
 const INTERFACES: std::ops::RangeInclusive<u32> = 1..=64;
