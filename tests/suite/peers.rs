@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use osmia::coordinator;
+use osmia::identity::Identity;
 use osmia::protocol::address::Address;
 use osmia::protocol::block::Payload;
 use osmia::protocol::hex;
@@ -124,4 +125,48 @@ fn a_network_of_four_nodes_runs_on_one_machine() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(devnet.wait().unwrap().success());
     assert!(info(3).is_none(), "a node goes on");
+}
+
+/// Nobody is named and no stranger is let in: nodes that know one entry node find each other, and are in step.
+#[test]
+fn nodes_are_found_by_an_entry_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| {
+        let place = folder.path().join(name);
+        std::fs::create_dir_all(&place).unwrap();
+        place
+    };
+    let (one, two, three) = (place("one"), place("two"), place("three"));
+    let identity = one.join("data/identity");
+    let key = hex::encode(&coordinator::public_key(&identity).unwrap());
+    let owner = Address::of_key(&coordinator::genesis_key(&identity).unwrap()).to_bech32("tst");
+    let entry_key = Identity::load_or_create(&identity).unwrap().keypair().public();
+    let entry_key = osmia::config::entry_key(&entry_key.try_into_ed25519().unwrap().to_bytes());
+    // Ports that are free, each of its own.
+    let ports = [(); 3].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let ports = ports.map(|socket| socket.local_addr().unwrap().port());
+    let entry = format!("/ip4/127.0.0.1/udp/{}/autopeering/{entry_key}", ports[0]);
+    let start = |folder: &Path, port: u16, more: &str| {
+        let text = format!(
+            "[rest]\nbind = \"127.0.0.1:0\"\n[peering]\nbind = [\"127.0.0.1:0\"]\nunknown_peers = 0\n[autopeering]\n\
+             enabled = true\nbind = \"127.0.0.1:{port}\"\nentry_nodes = [\"{entry}\"]\n{more}"
+        );
+        Node::start_with(&folder.join("node.toml"), &text, &folder.join("data"))
+    };
+    let network = format!(
+        "[network]\nmilestone_keys = [{{ public_key = \"{key}\" }}]\ngenesis_address = \"{owner}\"\n"
+    );
+    let founder = start(
+        &one,
+        ports[0],
+        "[coordinator]\nenabled = true\ninterval_s = 1\n[health]\nrequire_peers = false\n",
+    );
+    let others = [start(&two, ports[1], &network), start(&three, ports[2], &network)];
+    for node in &others {
+        node.wait_for("peer found by autopeering", |node| node.get("/health").status == 200);
+    }
+    let id = post(&others[0], "found");
+    for node in [&founder, &others[0], &others[1]] {
+        node.wait_for("referenced block", |node| is_referenced(node, &id));
+    }
 }
