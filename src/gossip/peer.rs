@@ -95,6 +95,11 @@ impl Flow {
         if now_ms < self.quiet_until_ms { 0 } else { window.saturating_sub(self.in_flight) }
     }
 
+    /// Whether it is time to ask for more: in bursts, as each frame by itself costs both sides more than what is in it.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.in_flight <= self.window - self.window / 4
+    }
+
     /// How long an answer is waited for before somebody else is asked.
     pub(super) fn patience_ms(&self) -> u64 {
         if self.is_doubtful() { DOUBTFUL_WITHIN_MS } else { ANSWER_WITHIN_MS }

@@ -137,7 +137,13 @@ impl Requests {
         now_ms: u64,
     ) -> Vec<(Slot, Want)> {
         let mut out = Vec::new();
-        let mut room = peers.iter().flatten().map(|peer| peer.flow.room(true, now_ms)).sum::<u32>();
+        let hungry = |(_, peer): &(Slot, &Option<Peer>)| {
+            peer.as_ref().is_some_and(|peer| peer.flow.is_hungry() && peer.flow.room(true, now_ms) > 0)
+        };
+        let mut hungry_slots = Slots::default();
+        Slot::all().zip(&*peers).filter(hungry).for_each(|(slot, _)| hungry_slots.insert(slot));
+        let fed = peers.iter().zip(Slot::all()).filter(|(_, slot)| hungry_slots.contains(*slot));
+        let mut room = fed.filter_map(|(peer, _)| Some(peer.as_ref()?.flow.room(true, now_ms))).sum::<u32>();
         if room == 0 {
             return out;
         }
@@ -149,7 +155,7 @@ impl Requests {
                 continue;
             }
             let Some(entry) = self.entries.get_mut(want) else { continue };
-            let Some((of, promised)) = choose(peers, want, entry, now_ms) else { continue };
+            let Some((of, promised)) = choose(peers, hungry_slots, want, entry, now_ms) else { continue };
             let mut until_ms = now_ms;
             if let Some(Some(peer)) = peers.get_mut(of.place()) {
                 peer.flow.asked();
@@ -250,7 +256,13 @@ impl Requests {
 
 /// The peer that most surely has it, and whether it says so; of several, the one with the most room. Who was silent comes
 /// last: whoever may have it is asked in turn.
-fn choose(peers: &[Option<Peer>], want: &Want, entry: &Entry, now_ms: u64) -> Option<(Slot, bool)> {
+fn choose(
+    peers: &[Option<Peer>],
+    hungry: Slots,
+    want: &Want,
+    entry: &Entry,
+    now_ms: u64,
+) -> Option<(Slot, bool)> {
     let least = match want {
         Want::Milestone(_) => Has::Perhaps,
         // Who has a child of it may have it, whatever its heartbeat said before.
@@ -268,7 +280,7 @@ fn choose(peers: &[Option<Peer>], want: &Want, entry: &Entry, now_ms: u64) -> Op
         let rank = (!entry.silent.contains(slot), !peer.flow.is_doubtful(), sure, room);
         (room > 0).then_some((rank, slot, promised))
     };
-    let fitting = Slot::all().zip(peers).filter_map(fit);
+    let fitting = Slot::all().zip(peers).filter(|(slot, _)| hungry.contains(*slot)).filter_map(fit);
     let best = fitting.max_by_key(|(rank, slot, _)| (*rank, std::cmp::Reverse(*slot)));
     best.map(|(_, slot, promised)| (slot, promised))
 }

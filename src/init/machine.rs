@@ -285,7 +285,7 @@ impl Machine {
         }
     }
 
-    /// As [`crate::node`] says it, see `supervised` there.
+    /// As the node's `supervised` says it.
     fn node_said(&mut self, line: &str, now: Instant) {
         let mut words = line.split(' ');
         match words.next() {

@@ -335,14 +335,20 @@ impl Net {
     /// HORNET: > one stream for each peer; known peers are let in, and a few others
     fn open(&mut self, peer: PeerId, connection: ConnectionId, stream: Stream, opened: bool) {
         if let Some((slot, link)) = self.hub.find(&peer) {
-            // Both dialled at the same time: the stream that the lower id opened stays, on both sides. Any other second
-            // stream is refused.
-            let crossed = link.opened != opened && link.connection != connection;
-            let own_stays = self.swarm.local_peer_id() < &peer;
-            if !crossed || opened != own_stays || link.since.elapsed() > CROSSED_WITHIN {
+            let replaces = if link.connection == connection {
+                // A second stream.
+                false
+            } else if link.opened != opened && link.since.elapsed() < CROSSED_WITHIN {
+                // Both dialled at the same time: the stream that the lower id opened stays, on both sides.
+                opened == (self.swarm.local_peer_id() < &peer)
+            } else {
+                // Nobody dials who is connected: it lost the connection, as by a power cut, and this side has not noticed.
+                !opened
+            };
+            if !replaces {
                 return;
             }
-            self.hub.disconnect(slot, &link, &"it dialled at the same time");
+            self.hub.disconnect(slot, &link, &"it connected anew");
         }
         let relation = self.relation(&peer);
         let admitted = relation != Relation::Unknown || self.strangers() < self.unknown_peers;

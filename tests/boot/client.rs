@@ -106,6 +106,12 @@ pub(crate) fn post(api: SocketAddr, text: &str) -> String {
     answer["blockId"].as_str().unwrap().to_owned()
 }
 
+/// Whether a node that may not have heard of a block yet knows that a milestone references it.
+pub(crate) fn has_referenced(api: SocketAddr, id: &str) -> bool {
+    get(api, &format!("/api/core/v2/blocks/{id}")).is_some_and(|(status, _)| status == 200)
+        && is_referenced(api, id)
+}
+
 /// So many clients of each source post at once, each a block whose nonce the node finds; how many blocks were attached,
 /// and how many clients were told when to come back. Over the link that the host's kernel serves: qemu's own network
 /// accepts one connection after the other, and the kernel resets what waits for that too long.

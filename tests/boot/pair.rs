@@ -47,7 +47,7 @@ pub(crate) fn two_boards_form_one_network(_: &Card, lan: &host::Lan) {
         for (board, api) in [(one, api_of_one), (two, api_of_two)] {
             let block = client::post(api, text);
             for api in [api_of_one, api_of_two] {
-                board.wait_for("the block to be referenced", || client::is_referenced(api, &block));
+                board.wait_for("the block to be referenced", || client::has_referenced(api, &block));
             }
         }
     };
