@@ -277,6 +277,23 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_is_asked_in_bursts() {
+        let mut flow = Flow::default();
+        (0..FIRST_WINDOW).for_each(|_| flow.asked());
+        let answers = (0..).take_while(|_| {
+            flow.relieved();
+            !flow.is_hungry()
+        });
+        assert_eq!(answers.count() + 1, 4);
+        // One at a time is a burst, too.
+        flow.failed(FIRST_WINDOW, 0);
+        (0..20).for_each(|_| flow.failed(0, 0));
+        assert!(flow.is_hungry() && flow.room(true, u64::MAX) == 1);
+        flow.asked();
+        assert_eq!(flow.room(true, u64::MAX), 0);
+    }
+
+    #[test]
     fn a_bucket_holds_what_it_holds() {
         let mut bucket = Bucket::new(100_000, 200, 0);
         assert_eq!((0..500).filter(|_| bucket.take(0)).count(), 200);

@@ -137,13 +137,13 @@ impl Requests {
         now_ms: u64,
     ) -> Vec<(Slot, Want)> {
         let mut out = Vec::new();
-        let hungry = |(_, peer): &(Slot, &Option<Peer>)| {
-            peer.as_ref().is_some_and(|peer| peer.flow.is_hungry() && peer.flow.room(true, now_ms) > 0)
-        };
-        let mut hungry_slots = Slots::default();
-        Slot::all().zip(&*peers).filter(hungry).for_each(|(slot, _)| hungry_slots.insert(slot));
-        let fed = peers.iter().zip(Slot::all()).filter(|(_, slot)| hungry_slots.contains(*slot));
-        let mut room = fed.filter_map(|(peer, _)| Some(peer.as_ref()?.flow.room(true, now_ms))).sum::<u32>();
+        let (mut hungry, mut room) = (Slots::default(), 0);
+        for (slot, peer) in Slot::all().zip(&*peers) {
+            if let Some(peer) = peer.as_ref().filter(|peer| peer.flow.is_hungry()) {
+                hungry.insert(slot);
+                room += peer.flow.room(true, now_ms);
+            }
+        }
         if room == 0 {
             return out;
         }
@@ -155,7 +155,7 @@ impl Requests {
                 continue;
             }
             let Some(entry) = self.entries.get_mut(want) else { continue };
-            let Some((of, promised)) = choose(peers, hungry_slots, want, entry, now_ms) else { continue };
+            let Some((of, promised)) = choose(peers, hungry, want, entry, now_ms) else { continue };
             let mut until_ms = now_ms;
             if let Some(Some(peer)) = peers.get_mut(of.place()) {
                 peer.flow.asked();
