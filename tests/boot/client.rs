@@ -112,6 +112,27 @@ pub(crate) fn has_referenced(api: SocketAddr, id: &str) -> bool {
         && is_referenced(api, id)
 }
 
+/// Whether it knows blocks to build on.
+pub(crate) fn has_tips(api: SocketAddr) -> bool {
+    get(api, "/api/core/v2/tips").is_some_and(|(status, _)| status == 200)
+}
+
+/// Attaches a block where the network wants no proof of work; gives its id once that is acknowledged.
+pub(crate) fn post_plain(api: SocketAddr, text: &str) -> String {
+    use osmia::protocol::block::{self, Block, Parents, Payload};
+    use osmia::protocol::{id::BlockId, tagged_data::TaggedData};
+    let (_, tips) = get(api, "/api/core/v2/tips").unwrap();
+    let tips = tips["tips"].as_array().unwrap_or_else(|| panic!("{tips}"));
+    let parents = tips.iter().map(|tip| BlockId::from_hex(tip.as_str().unwrap()).unwrap()).collect();
+    let payload = TaggedData::new(b"boot".to_vec(), text.as_bytes().to_vec()).unwrap();
+    let (parents, payload) = (Parents::from_unsorted(parents).unwrap(), Some(Payload::TaggedData(payload)));
+    let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
+    let binary = ["Content-Type: application/vnd.iota.serializer-v1"];
+    let answer = request(api, "POST", "/api/core/v2/blocks", &binary, &bytes).unwrap();
+    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    block::id_of(&bytes).to_string()
+}
+
 /// So many clients of each source post at once, each a block whose nonce the node finds; how many blocks were attached,
 /// and how many clients were told when to come back. Over the link that the host's kernel serves: qemu's own network
 /// accepts one connection after the other, and the kernel resets what waits for that too long.

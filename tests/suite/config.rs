@@ -8,7 +8,8 @@ const FOUNDER: &str = "[coordinator]\nenabled = true\n";
 #[test]
 fn the_file_on_the_card_spells_out_the_defaults() {
     let card = Config::parse(include_str!("../../image/node.toml")).unwrap();
-    let least = Config::parse(&format!("{FOUNDER}[health]\nrequire_peers = false\n")).unwrap();
+    let own = "[health]\nrequire_peers = false\n[network]\njoin = \"lan\"\n";
+    let least = Config::parse(&format!("{FOUNDER}{own}")).unwrap();
     assert_eq!(card, least);
 }
 
