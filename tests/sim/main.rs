@@ -73,6 +73,11 @@ fn run_all(seeds: u64, until_one_fails: bool) -> Sum {
                 Ok(_) => sum.failed.push((seed, "another trace at the second run".into())),
                 Err(problem) => sum.failed.push((seed, problem)),
             }
+            if let Some((seed, problem)) =
+                sum.failed.last().filter(|(failed, _)| *failed == seed && !until_one_fails)
+            {
+                eprintln!("SIM_SEED={seed} cargo sim: {problem}");
+            }
             over.fetch_or(until_one_fails && !sum.failed.is_empty(), Ordering::Relaxed);
         }
     };
@@ -100,11 +105,7 @@ fn main() -> ExitCode {
         return if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
-    let Sum { milestones, blocks, transfers, mut failed } = run_all(seeds, false);
-    failed.sort();
-    for (seed, problem) in &failed {
-        eprintln!("SIM_SEED={seed} cargo sim: {problem}");
-    }
+    let Sum { milestones, blocks, transfers, failed } = run_all(seeds, false);
     let count = failed.len();
     eprintln!(
         "{seeds} seeds, {count} failed; {milestones} milestones, {transfers} transfers applied, {blocks} blocks issued in peace"
