@@ -184,8 +184,9 @@ impl Joining<'_> {
             if connected.is_none() && lan.is_connected() {
                 connected = Some(Instant::now());
             }
-            if connected.is_none_or(|since| since.elapsed() < ANSWER_WITHIN) && began.elapsed() < FOUND_WITHIN
-            {
+            // Who answered is there, whatever this machine's links are.
+            let since = if found.is_empty() { connected } else { Some(connected.unwrap_or(began)) };
+            if since.is_none_or(|since| since.elapsed() < ANSWER_WITHIN) && began.elapsed() < FOUND_WITHIN {
                 continue;
             }
             let open = || found.iter().filter(|one| one.card.open && one.card.network.is_some());
