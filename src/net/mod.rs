@@ -16,7 +16,7 @@ mod outbox;
 mod stream;
 mod tcp;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -70,6 +70,9 @@ const MOST_PENDING: u32 = 16;
 
 /// Two nodes that dial each other know of it by then.
 const CROSSED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whom autopeering chose is connected by then, or is given up.
+const CHOSEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// A node on the local network is dialled no more often, whatever it says.
 const MEET_EVERY: Duration = Duration::from_secs(20);
@@ -180,8 +183,8 @@ pub struct Net {
     names: Names,
     introduction: Option<Introduction>,
     auto: Option<Auto>,
-    /// Those whom autopeering chose.
-    neighbours: BTreeSet<PeerId>,
+    /// Those whom autopeering chose, and when.
+    neighbours: BTreeMap<PeerId, Instant>,
     lan: Option<(Lan, NetworkMark)>,
     /// Nodes on the local network that were dialled of late.
     met: HashMap<PeerId, Instant>,
@@ -246,7 +249,7 @@ impl Net {
             names,
             introduction,
             auto: auto.transpose().context("autopeering")?,
-            neighbours: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
             lan,
             met: HashMap::new(),
             joining: JoinSet::new(),
@@ -267,6 +270,7 @@ impl Net {
                 _ = tick.tick() => {
                     self.hub.with(|gossip, now_ms| gossip.tick(now_ms));
                     self.dial();
+                    self.forget_absent();
                 }
                 event = self.swarm.select_next_some() => self.swarm_event(event),
                 Some(request) = requests.recv() => self.request(request),
@@ -318,7 +322,7 @@ impl Net {
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(%peer, %error, "peer not reached");
-                if !self.swarm.is_connected(&peer) && self.neighbours.remove(&peer) {
+                if !self.swarm.is_connected(&peer) && self.neighbours.remove(&peer).is_some() {
                     self.tell_auto(&peer, Told::Gone);
                 }
             }
@@ -372,7 +376,7 @@ impl Net {
     }
 
     fn relation(&self, peer: &PeerId) -> Relation {
-        match (self.known.get(peer), self.neighbours.contains(peer)) {
+        match (self.known.get(peer), self.neighbours.contains_key(peer)) {
             (Some(_), _) => Relation::Known,
             (None, true) => Relation::Autopeered,
             (None, false) => Relation::Unknown,
@@ -382,6 +386,17 @@ impl Net {
     /// Connected peers that nobody named or chose.
     fn strangers(&self) -> usize {
         self.hub.links().filter(|(_, link)| self.relation(&link.peer) == Relation::Unknown).count()
+    }
+
+    /// Whom autopeering chose, and who does not come, makes room for another one.
+    fn forget_absent(&mut self) {
+        let absent = |(peer, since): (&PeerId, &Instant)| {
+            (since.elapsed() > CHOSEN_WITHIN && self.hub.find(peer).is_none()).then_some(*peer)
+        };
+        for peer in self.neighbours.iter().filter_map(absent).collect::<Vec<_>>() {
+            self.neighbours.remove(&peer);
+            self.tell_auto(&peer, Told::Gone);
+        }
     }
 
     fn tell_auto(&self, peer: &PeerId, told: impl FnOnce(Key) -> Told) {
@@ -396,7 +411,7 @@ impl Net {
             Output::Connect { key, address } => (key, Some(address)),
             Output::Allow { key } => (key, None),
             Output::Drop { key } => {
-                if let Some(peer) = auto::peer_id(&key).filter(|peer| self.neighbours.remove(peer))
+                if let Some(peer) = auto::peer_id(&key).filter(|peer| self.neighbours.remove(peer).is_some())
                     && self.known.get(&peer).is_none()
                 {
                     self.hub.end(&peer, &"autopeering chose another one");
@@ -410,7 +425,7 @@ impl Net {
         if self.known.get(&peer).is_some() || self.hub.find(&peer).is_some() {
             return self.tell_auto(&peer, Told::Block);
         }
-        self.neighbours.insert(peer);
+        self.neighbours.insert(peer, Instant::now());
         if let Some(address) = address {
             self.found(peer, Ok(vec![tcp::multiaddr(address)]));
         }

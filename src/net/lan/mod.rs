@@ -54,6 +54,8 @@ pub struct Lan {
     interfaces: BTreeSet<u32>,
     next_call: Instant,
     pause: Duration,
+    /// What is being received.
+    buffer: Vec<u8>,
     /// Somebody asked.
     answer: Option<Instant>,
     said: Option<Instant>,
@@ -81,6 +83,7 @@ impl Lan {
             interfaces: BTreeSet::new(),
             next_call: Instant::now(),
             pause: PAUSES.0,
+            buffer: vec![0; MOST_BYTES],
             answer: None,
             said: None,
         })
@@ -102,14 +105,14 @@ impl Lan {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn next(&mut self) -> Vec<Neighbour> {
-        let mut bytes = vec![0; MOST_BYTES];
         loop {
             let due = self.answer.map_or(self.next_call, |answer| answer.min(self.next_call));
             tokio::select! {
-                received = self.socket.recv_from(&mut bytes) => {
+                received = self.socket.recv_from(&mut self.buffer) => {
                     // A failure is one of an earlier message: another one may come.
                     let Ok((length, from)) = received else { continue };
-                    let neighbours = self.hear(&bytes[..length], from);
+                    let bytes = self.buffer[..length].to_vec();
+                    let neighbours = self.hear(&bytes, from);
                     if !neighbours.is_empty() {
                         return neighbours;
                     }
