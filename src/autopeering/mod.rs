@@ -264,8 +264,9 @@ impl Autopeering {
 
     /// A peer's connection ended.
     pub fn gone(&mut self, key: &Key, now: Now) {
-        self.blocked.remove(key);
-        self.skipped.remove(key);
+        if self.blocked.remove(key) {
+            self.skipped.remove(key);
+        }
         self.give_up(key, now);
     }
 
@@ -319,7 +320,11 @@ impl Autopeering {
                 let accepted = self.take_in(key, now);
                 self.send_to(&key, wire::response(&data, accepted));
             }
-            Message::Drop { timestamp } if fresh(timestamp) => self.give_up(&key, now),
+            Message::Drop { timestamp } if fresh(timestamp) => {
+                if self.nodes.get(&key).is_some_and(|node| node.ip == from.ip()) {
+                    self.give_up(&key, now);
+                }
+            }
             Message::Pong { request, ports } => {
                 if self.answered(&key, from, Kind::Ping, &request) && ports.peering == from.port() {
                     self.ponged(key, from.ip(), ports, now);
@@ -459,6 +464,11 @@ impl Autopeering {
 
     /// It asks to be a neighbour.
     fn take_in(&mut self, key: Key, now: Now) -> bool {
+        // It asked before, and may have been restarted since.
+        if self.inbound.contains(&key) {
+            self.outputs.push_back(Output::Allow { key });
+            return true;
+        }
         let fits = self.nodes.get(&key).is_some_and(|node| self.may_be_neighbour(&key, node));
         let place = self.inbound.place_for(&self.own_key, &key, &self.salts[1], INBOUND).filter(|_| fits);
         let Some(furthest) = place else { return false };

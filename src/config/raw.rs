@@ -325,6 +325,10 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
         checker.error("rest.bind", bind, format!("{:?} is no address", bind.get_ref()), "write IP:PORT")
     })?;
     let mdns = raw.peering.mdns.unwrap_or(!PUBLIC_NETWORKS.contains(&network.params.network_name.as_str()));
+    if let (Some(Join::Lan), false, Some(text)) = (&join, mdns, &raw.network.join) {
+        let fix = "set peering.mdns = true, or name a node of the network";
+        return Err(checker.error("network.join", text, "\"lan\", but peering.mdns is off", fix));
+    }
     Ok(Config {
         network,
         join,
@@ -412,13 +416,21 @@ fn peering(checker: &Checker<'_>, raw: &RawPeering, mdns: bool) -> Result<Peerin
 
 fn autopeering(checker: &Checker<'_>, raw: &RawConfig) -> Result<Option<Autopeering>, Error> {
     let auto = &raw.autopeering;
-    let bind = auto.bind.get_ref().parse().map_err(|_| {
+    let bind: SocketAddr = auto.bind.get_ref().parse().map_err(|_| {
         let problem = format!("{:?} is no address", auto.bind.get_ref());
         checker.error("autopeering.bind", &auto.bind, problem, "write IP:PORT")
     })?;
     if let Some(one) = auto.entry_nodes.get(MAX_PEERS) {
         let fix = format!("write {MAX_PEERS} at most");
         return Err(checker.error("autopeering.entry_nodes", one, "too many", &fix));
+    }
+    if bind.port() == 0 && auto.enabled {
+        return Err(checker.error(
+            "autopeering.bind",
+            &auto.bind,
+            "port 0",
+            "write the port that others are told",
+        ));
     }
     let entry = |text: &Spanned<String>| {
         EntryAddress::parse(text.get_ref()).map_err(|fix| {

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `full_snapshot.bin`, `delta_snapshot.bin` | what the node writes by itself, and what an empty store begins with |
 //! | `full_snapshot_N.bin` | written on demand |
+//! | `joined_snapshot.bin` | came with a network that is being joined, until the node begins with it |
 //! | `full_snapshot_join.bin` | for nodes that join; deleted at start |
 //! | `delta_snapshot.undo` | only while the delta is extended in place: header and end as they were before |
 //! | `*.part`, `*.from` | being downloaded, and from where; gone on with after a start |

@@ -176,6 +176,6 @@ async fn take(mut from: impl AsyncRead + Unpin, into: &Path, progress: &Progress
         progress.step();
         progress.say(format!("taking a snapshot from another node: {done} of {length} bytes"));
     }
-    file.sync_all()?;
+    tokio::task::spawn_blocking(move || file.sync_all()).await??;
     Ok(text)
 }

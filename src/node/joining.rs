@@ -18,19 +18,30 @@ use crate::identity::Identity;
 use crate::keeper::progress::Progress;
 use crate::keeper::web::Names;
 use crate::keeper::{Keeper, fetch};
+use crate::ledger::authority::Authority;
 use crate::net::join;
 use crate::net::lan::{Card, Lan, Neighbour, NetworkMark};
 use crate::protocol::blake2b_256;
+use crate::protocol::block::Block;
 use crate::{coordinator, files};
 
 /// What was learned, in the node's folder.
 const FILE: &str = "network.toml";
+
+/// The snapshot that came with it, until the node begins with that.
+const TAKEN: &str = "joined_snapshot.bin";
 
 /// Nodes on the local network have answered by then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Another new node founds a network in this time, or there is no local network.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
+
+/// A node that said nothing for so long is gone: twice the longest pause of those that are there.
+const FORGET_AFTER: Duration = Duration::from_secs(130);
+
+/// Nodes that are remembered.
+const MOST_FOUND: usize = 32;
 
 /// Between two rounds, in seconds.
 const PAUSE_S: u32 = 5;
@@ -71,13 +82,15 @@ impl Joining<'_> {
         let file = self.data.join(FILE);
         if file.exists() {
             let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            self.finish()?;
             return self
                 .introduced(&text)
-                .with_context(|| format!("{}: move it away to join anew", file.display()));
+                .with_context(|| format!("{}: move it and the store away to join anew", file.display()));
         }
-        if coordinator::has_key(&self.data.join("identity")) || self.data.join(super::STORE).exists() {
+        let founder = coordinator::has_key(&self.data.join("identity"));
+        if founder || self.data.join(super::STORE).exists() {
             ensure!(
-                *join == Join::Lan || !self.config.network.milestone_keys.is_empty(),
+                (founder && *join == Join::Lan) || !self.config.network.milestone_keys.is_empty(),
                 "network.join: {} holds another network already: take the key out, or start with an empty folder (on a \
                  board: a factory reset)",
                 self.data.display()
@@ -93,8 +106,9 @@ impl Joining<'_> {
         match learned? {
             Some(text) => {
                 let config = self.introduced(&text)?;
-                // The last step: until then, a power cut makes the node ask again.
+                // Until then, a power cut makes the node ask again; from then on, the next start finishes.
                 files::write_atomic(&file, text.as_bytes(), 0o644)?;
+                self.finish()?;
                 tracing::info!(network = config.network.params.network_name, "joined a network");
                 Ok(config)
             }
@@ -138,15 +152,54 @@ impl Joining<'_> {
         std::fs::create_dir_all(folder)?;
         let part: PathBuf = folder.join("full_snapshot_taken.tmp");
         let places = found.into_iter().map(|ip| (ip, address.port).into()).collect::<Vec<_>>();
-        let text = join::ask(&self.own.keypair(), peer, &places, &part, progress).await?;
-        let config = self.introduced(&text).context("what it says of its network")?;
-        let (checked, name) = (part.clone(), config.network.params.network_name);
-        let loaded = tokio::task::spawn_blocking(move || fetch::check(&checked, None, None)).await??;
-        let found = loaded.base.schedule.active.network_name;
+        let key = self.own.keypair();
+        let learning = async {
+            let text = join::ask(&key, peer, &places, &part, progress).await?;
+            self.check(&text, part.clone()).await?;
+            std::fs::rename(&part, folder.join(TAKEN))?;
+            files::sync_folder(folder)?;
+            Ok(text)
+        };
+        // PID 1 looks for signs of life; every step of it ends in time by itself.
+        let waiting = async {
+            loop {
+                wait(1, progress).await;
+            }
+        };
+        tokio::select! {
+            text = learning => text,
+            () = waiting => unreachable!("it waits for ever"),
+        }
+    }
+
+    /// Text and snapshot have to belong together, and the coordinator to vouch for its milestone.
+    async fn check(&self, text: &str, snapshot: PathBuf) -> anyhow::Result<()> {
+        let network = self.introduced(text).context("what it says of its network")?.network;
+        ensure!(!network.milestone_keys.is_empty(), "it names no milestone keys");
+        let wanted = self.config.snapshots.ledger_hash;
+        let loaded = tokio::task::spawn_blocking(move || fetch::check(&snapshot, None, wanted)).await??;
+        let (found, name) = (&loaded.base.schedule.active.network_name, &network.params.network_name);
         ensure!(found == name, "its network is {name:?}, its snapshot one of {found:?}");
-        std::fs::rename(&part, &into)?;
-        files::sync_folder(folder)?;
-        Ok(text)
+        match &loaded.milestone {
+            Some(milestone) => {
+                let checked =
+                    Authority::of(&network, None).check(&Block::of_milestone(milestone.clone()), milestone);
+                checked.context("the milestone of its snapshot is none of this network")?;
+            }
+            None => ensure!(loaded.base.target.index.0 == 0, "its snapshot is without its milestone"),
+        }
+        Ok(())
+    }
+
+    /// The snapshot that was taken with the network that is known now is what the node begins with.
+    fn finish(&self) -> anyhow::Result<()> {
+        let full = self.keeper.full_path();
+        let taken = full.with_file_name(TAKEN);
+        if taken.exists() {
+            std::fs::rename(&taken, &full).with_context(|| taken.display().to_string())?;
+            full.parent().map_or(Ok(()), files::sync_folder)?;
+        }
+        Ok(())
     }
 
     /// Looks for a network around; `None` when this node is to found one.
@@ -163,8 +216,8 @@ impl Joining<'_> {
             Err(error) => return Err(error).context("network.join: the local network cannot be asked"),
         };
         let (began, mut connected) = (Instant::now(), None);
-        let mut found = Vec::<Neighbour>::new();
-        let mut earlier = false;
+        let mut found = Vec::<(Instant, Neighbour)>::new();
+        let (mut earlier, mut heard) = (false, false);
         loop {
             progress.step();
             progress.say("looking for a network to join on the local network (network.join)".to_owned());
@@ -174,25 +227,28 @@ impl Joining<'_> {
                     for neighbour in neighbours {
                         // Of several new nodes, the one with the lowest identity founds a network, the others join that.
                         earlier |= neighbour.card.network.is_none() && neighbour.card.id < own;
-                        found.retain(|other| other.card.id != neighbour.card.id);
-                        found.push(neighbour);
-                        found.truncate(32);
+                        found.retain(|(_, other)| other.card.id != neighbour.card.id);
+                        found.push((Instant::now(), neighbour));
+                        found.drain(..found.len().saturating_sub(MOST_FOUND));
                     }
                 }
                 () = round => {}
             }
             if connected.is_none() && lan.is_connected() {
                 connected = Some(Instant::now());
+                // What was asked before went nowhere.
+                lan.hurry();
             }
+            found.retain(|(since, _)| since.elapsed() < FORGET_AFTER);
             // Who answered is there, whatever this machine's links are.
             let since = if found.is_empty() { connected } else { Some(connected.unwrap_or(began)) };
             if since.is_none_or(|since| since.elapsed() < ANSWER_WITHIN) && began.elapsed() < FOUND_WITHIN {
                 continue;
             }
-            let open = || found.iter().filter(|one| one.card.open && one.card.network.is_some());
+            let open = || found.iter().map(|(_, one)| one).filter(|one| one.card.open);
             let networks = open().filter_map(|one| one.card.network).collect::<BTreeSet<_>>();
-            let may_found = self.config.coordinator.enabled;
-            match (networks.len(), open().next()) {
+            heard |= !networks.is_empty();
+            match (networks.len(), open().find(|one| one.card.network.is_some())) {
                 (1, Some(Neighbour { card, address })) => {
                     let kind = if address.is_ipv4() { "ip4" } else { "ip6" };
                     let (host, port, id) = (address.ip().to_string(), address.port(), card.id.clone());
@@ -204,20 +260,22 @@ impl Joining<'_> {
                     }
                     // It may be gone, and another one there.
                     found.clear();
+                    lan.hurry();
                     wait(PAUSE_S, progress).await;
                 }
-                (0, _) if may_found && (!earlier || began.elapsed() > FOUND_WITHIN) => {
+                // Where there is a network, another one is not what its owner wants: better to wait.
+                (0, _)
+                    if self.config.coordinator.enabled
+                        && !heard
+                        && (!earlier || began.elapsed() > FOUND_WITHIN) =>
+                {
                     tracing::info!("no network on the local network: this node founds one");
                     return Ok(None);
                 }
-                (2.., _) if may_found => {
-                    tracing::warn!(
-                        "several networks on the local network: this node founds its own; network.join can name one"
-                    );
-                    return Ok(None);
+                (2.., _) => {
+                    let what = "several networks on the local network: name a node of one in network.join";
+                    progress.say(what.to_owned());
                 }
-                (2.., _) => progress
-                    .say("several networks on the local network: name a node in network.join".to_owned()),
                 (_, _) => {}
             }
         }
