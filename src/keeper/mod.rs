@@ -46,6 +46,9 @@ pub enum Error {
     /// A snapshot must not take the room that milestones need.
     #[error("less than a tenth of the disk is free, or less than 1 GiB of a large one")]
     NoRoom,
+    /// A node that has just begun with a snapshot.
+    #[error("no milestone since the snapshot that this node began with")]
+    TooSoon,
     /// One at a time.
     #[error("another snapshot is being written")]
     Busy,
@@ -132,18 +135,26 @@ impl Keeper {
         Ok(path)
     }
 
-    /// A full snapshot for nodes that join, `depth` milestones behind the newest: the last one taken for that, when it is not
-    /// much older, so that nobody can make this node write all the time.
+    /// A full snapshot for nodes that join, `depth` milestones behind the newest, with its milestone: the last one taken for
+    /// that, when it is not much older, so that nobody can make this node write all the time, and not soon pruned.
     ///
     /// # Errors
     /// Any [`Error`].
     pub fn for_joiners(&self, reader: &Reader, depth: u32) -> Result<File, Error> {
         let _turn = self.turn.try_acquire().map_err(|_| Error::Busy)?;
-        let base =
-            reader.base().map_err(ExportError::from)?.map_or(MilestoneIndex(0), |base| base.target.index);
-        let target = MilestoneIndex(reader.ledger_index().0.saturating_sub(depth)).max(base);
+        let (oldest, newest) = reader.snapshot_targets()?;
+        // The milestone that the node itself began at is known by its stamp alone, but for genesis, which has none.
+        let first = if oldest.0 == 0 { oldest } else { oldest.next() };
+        if first > newest {
+            return Err(Error::TooSoon);
+        }
+        let target = MilestoneIndex(newest.0.saturating_sub(depth)).max(first);
         let path = self.folder.join(JOIN);
-        let recent = |full: full::Header| full.target.index.0.saturating_add(JOIN_EVERY) >= target.0;
+        let recent = |full: full::Header| {
+            let taken = full.target.index;
+            let is_kept = taken.0.saturating_sub(oldest.0) >= (newest.0 - oldest.0) / 2;
+            taken >= target || is_kept && taken.0.saturating_add(JOIN_EVERY) >= target.0
+        };
         if !read_full(&path).is_some_and(recent) {
             self.check_room()?;
             self.write(&path, |file| reader.write_full(target, file).map(drop))?;

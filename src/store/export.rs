@@ -72,7 +72,7 @@ impl Reader {
     ) -> Result<Header, ExportError> {
         let base = self.base()?.ok_or(ExportError::Pruned("base of the ledger"))?;
         let (ledger_index, treasury) = self.stable(|| Ok((self.ledger_index(), self.treasury()?)))?;
-        let oldest = self.oldest()?.max(base.target.index);
+        let (oldest, _) = self.snapshot_targets()?;
         if target < oldest || target > ledger_index {
             return Err(ExportError::Target { wanted: target, oldest, newest: ledger_index });
         }
@@ -106,6 +106,15 @@ impl Reader {
         out.write_all(&header.to_bytes())?;
         out.flush()?;
         Ok(header)
+    }
+
+    /// The oldest and the newest milestone whose ledger can be told.
+    ///
+    /// # Errors
+    /// [`ExportError`] when the store has no ledger, or cannot be read.
+    pub fn snapshot_targets(&self) -> Result<(MilestoneIndex, MilestoneIndex), ExportError> {
+        let base = self.base()?.ok_or(ExportError::Pruned("base of the ledger"))?;
+        Ok((self.oldest()?.max(base.target.index), self.ledger_index()))
     }
 
     /// Leads a delta snapshot on to `target`: the diffs since take the place of its solid entry points, new ones follow,

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use osmia::protocol::block::Payload;
-use osmia::protocol::tagged_data::TaggedData;
 use serde_json::Value;
 
 use crate::node::Node;
@@ -25,22 +23,6 @@ fn joiner(folder: &Path, join: &str, peering: &str) -> Node {
     Node::start_with(&folder.join("node.toml"), &text, &folder.join("data"))
 }
 
-fn post(node: &Node, text: &str) -> String {
-    // One that began at a snapshot knows no block yet.
-    node.wait_for("tips", |node| node.get("/api/core/v2/tips").status == 200);
-    let data = TaggedData::new(b"join".to_vec(), text.as_bytes().to_vec()).unwrap();
-    let answer = node.post("application/vnd.iota.serializer-v1", &node.mined(Payload::TaggedData(data)));
-    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
-    let body: Value = serde_json::from_slice(&answer.body).unwrap();
-    body["blockId"].as_str().unwrap().to_owned()
-}
-
-fn is_referenced(node: &Node, id: &str) -> bool {
-    let answer = node.get(&format!("/api/core/v2/blocks/{id}/metadata"));
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    body["ledgerInclusionState"] == "noTransaction"
-}
-
 fn name(node: &Node) -> Value {
     node.json("/api/core/v2/info")["protocol"]["networkName"].clone()
 }
@@ -53,8 +35,8 @@ fn one_line_joins_a_network() {
         (place(folder.path(), "one"), place(folder.path(), "two"), place(folder.path(), "three"));
     let founder = Node::start(&one, TAKES_SNAPSHOTS);
     founder.wait_confirmed(12);
-    let old = post(&founder, "before the snapshot");
-    founder.wait_for("reference", |node| is_referenced(node, &old));
+    let old = founder.attach("before the snapshot");
+    founder.wait_for("reference", |node| node.has_referenced(&old));
     let at = founder.confirmed();
     founder.wait_confirmed(at + 7);
     let second = joiner(&two, &founder.peer, "\"127.0.0.1:0\"");
@@ -65,9 +47,9 @@ fn one_line_joins_a_network() {
     // The third learns from the second, which is no founder.
     let third = joiner(&three, &second.peer, "\"127.0.0.1:0\"");
     third.wait_for("synced node", |node| node.get("/health").status == 200);
-    let id = post(&third, "from the third");
+    let id = third.attach("from the third");
     for node in [&founder, &second, &third] {
-        node.wait_for("referenced block", |node| is_referenced(node, &id));
+        node.wait_for("referenced block", |node| node.has_referenced(&id));
     }
     // What was learned stays: the node starts without the other one.
     second.stop();
@@ -122,9 +104,9 @@ fn nodes_on_one_local_network_find_each_other() {
     let second = joiner(&two, "lan", "\"0.0.0.0:0\"");
     assert!(!two.join("data/identity/coordinator.key").exists() && two.join("data/network.toml").exists());
     second.wait_for("synced node", |node| node.get("/health").status == 200);
-    let id = post(&second, "from the second");
+    let id = second.attach("from the second");
     for node in [&founder, &second] {
-        node.wait_for("referenced block", |node| is_referenced(node, &id));
+        node.wait_for("referenced block", |node| node.has_referenced(&id));
     }
     // On another port, with another address, as a lease may end.
     second.stop();

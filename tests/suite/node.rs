@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use osmia::pow;
 use osmia::protocol::block::{Block, Parents, Payload};
 use osmia::protocol::id::BlockId;
+use osmia::protocol::tagged_data::TaggedData;
 use serde_json::Value;
 
 use crate::http::{self, Answer};
@@ -95,9 +96,10 @@ impl Node {
                 let _ = sender.send(line);
             }
         });
-        let mut before = Vec::new();
+        let (began, mut before) = (Instant::now(), Vec::new());
         let (api, peer) = loop {
-            let line = log.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("not started: {before:#?}"));
+            let left = (2 * LIMIT).saturating_sub(began.elapsed());
+            let line = log.recv_timeout(left).unwrap_or_else(|_| panic!("not started: {before:#?}"));
             if line.contains("node started") {
                 let word = |key: &str| {
                     let word = line.split(' ').find_map(|word| word.strip_prefix(key));
@@ -129,8 +131,12 @@ impl Node {
         http::request(self.api, "POST", "/api/core/v2/blocks", &[&header], body).unwrap()
     }
 
+    /// A node may fall behind for a moment, or know no block yet behind its snapshot: asked again, as a client would.
     pub(crate) fn tips(&self) -> Vec<BlockId> {
-        let tips = self.json("/api/core/v2/tips");
+        let tips: Value = self.wait_some("tips", |node| {
+            let answer = node.get("/api/core/v2/tips");
+            (answer.status == 200).then(|| serde_json::from_slice(&answer.body).unwrap())
+        });
         let tips = tips["tips"].as_array().unwrap();
         tips.iter().map(|id| BlockId::from_hex(id.as_str().unwrap()).unwrap()).collect()
     }
@@ -147,9 +153,35 @@ impl Node {
         block.pack()
     }
 
+    /// Attaches tagged data and gives the block's id; asked again while the node is not synced, as a client would.
+    pub(crate) fn attach(&self, text: &str) -> String {
+        let data = TaggedData::new(b"suite".to_vec(), text.as_bytes().to_vec()).unwrap();
+        self.wait_some("place for a block", |node| {
+            let block = node.mined(Payload::TaggedData(data.clone()));
+            let answer = node.post("application/vnd.iota.serializer-v1", &block);
+            assert!([201, 503].contains(&answer.status), "{}", String::from_utf8_lossy(&answer.body));
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            body["blockId"].as_str().map(str::to_owned)
+        })
+    }
+
+    /// Whether a milestone references a block of data.
+    pub(crate) fn has_referenced(&self, id: &str) -> bool {
+        let answer = self.get(&format!("/api/core/v2/blocks/{id}/metadata"));
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        body["ledgerInclusionState"] == "noTransaction"
+    }
+
     pub(crate) fn wait_for(&self, what: &str, happened: impl Fn(&Self) -> bool) {
+        self.wait_some(what, |node| happened(node).then_some(()));
+    }
+
+    fn wait_some<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
         let started = Instant::now();
-        while !happened(self) {
+        loop {
+            if let Some(seen) = look(self) {
+                return seen;
+            }
             assert!(
                 started.elapsed() < LIMIT,
                 "no {what} in time: {:#?}",

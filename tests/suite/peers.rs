@@ -5,16 +5,10 @@ use std::path::Path;
 use osmia::coordinator;
 use osmia::identity::Identity;
 use osmia::protocol::address::Address;
-use osmia::protocol::block::Payload;
 use osmia::protocol::hex;
-use osmia::protocol::tagged_data::TaggedData;
 use serde_json::Value;
 
 use crate::node::Node;
-
-fn data(text: &str) -> Payload {
-    Payload::TaggedData(TaggedData::new(b"peers".to_vec(), text.as_bytes().to_vec()).unwrap())
-}
 
 /// A node in `folder` that joins the network whose founder's data are in `founder`, by way of `peers`.
 fn join(folder: &Path, founder: &Path, peers: &[&str]) -> Node {
@@ -30,19 +24,6 @@ fn join(folder: &Path, founder: &Path, peers: &[&str]) -> Node {
     Node::start_with(&folder.join("node.toml"), &text, &folder.join("data"))
 }
 
-fn post(node: &Node, text: &str) -> String {
-    let answer = node.post("application/vnd.iota.serializer-v1", &node.mined(data(text)));
-    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
-    let body: Value = serde_json::from_slice(&answer.body).unwrap();
-    body["blockId"].as_str().unwrap().to_owned()
-}
-
-fn is_referenced(node: &Node, id: &str) -> bool {
-    let answer = node.get(&format!("/api/core/v2/blocks/{id}/metadata"));
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    body["ledgerInclusionState"] == "noTransaction"
-}
-
 #[test]
 fn nodes_join_late_follow_and_come_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -54,20 +35,20 @@ fn nodes_join_late_follow_and_come_back() {
     let (one, two, three) = (place("one"), place("two"), place("three"));
     let founder = Node::start(&one, "");
     founder.wait_confirmed(3);
-    let first = post(&founder, "before anybody came");
+    let first = founder.attach("before anybody came");
     // The second knows the founder, the third only the second.
     let second = join(&two, &one, &[&founder.peer]);
     let third = join(&three, &one, &[&second.peer]);
     for node in [&second, &third] {
-        node.wait_for("synced node", |node| node.get("/health").status == 200 && is_referenced(node, &first));
+        node.wait_for("synced node", |node| node.get("/health").status == 200 && node.has_referenced(&first));
     }
     // Blocks of each of them reach all of them, and a milestone.
     for (from, text) in
         [(&founder, "from the founder"), (&second, "from the second"), (&third, "from the third")]
     {
-        let id = post(from, text);
+        let id = from.attach(text);
         for node in [&founder, &second, &third] {
-            node.wait_for("referenced block", |node| is_referenced(node, &id));
+            node.wait_for("referenced block", |node| node.has_referenced(&id));
         }
     }
     // One that was away asks for what it missed.
@@ -76,15 +57,15 @@ fn nodes_join_late_follow_and_come_back() {
     let at = founder.confirmed();
     founder.wait_confirmed(at + 3);
     assert!(third.confirmed() <= at + 1, "the third hears of the founder by the second alone");
-    let missed = post(&founder, "while the second was away");
+    let missed = founder.attach("while the second was away");
     let second = join(&two, &one, &[&founder.peer]);
-    second.wait_for("referenced block", |node| is_referenced(node, &missed));
+    second.wait_for("referenced block", |node| node.has_referenced(&missed));
     let third = {
         third.stop();
         let _ = peer;
         join(&three, &one, &[&second.peer])
     };
-    third.wait_for("referenced block", |node| is_referenced(node, &missed));
+    third.wait_for("referenced block", |node| node.has_referenced(&missed));
     for node in [founder, second, third] {
         node.stop();
     }
@@ -165,8 +146,8 @@ fn nodes_are_found_by_an_entry_node() {
     for node in &others {
         node.wait_for("peer found by autopeering", |node| node.get("/health").status == 200);
     }
-    let id = post(&others[0], "found");
+    let id = others[0].attach("found");
     for node in [&founder, &others[0], &others[1]] {
-        node.wait_for("referenced block", |node| is_referenced(node, &id));
+        node.wait_for("referenced block", |node| node.has_referenced(&id));
     }
 }
