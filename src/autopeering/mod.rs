@@ -56,8 +56,10 @@ const LOOK_WHEN_FULL_MS: u64 = 60_000;
 /// hive.go `defaultNeighborSkipTimeout`.
 const SKIP_FOR_MS: u64 = 300_000;
 
-/// Datagrams of others that are looked at, in a second: each costs a signature check.
+/// Datagrams that are looked at, in a second: each costs a signature check. From where nobody is known there may be so many
+/// that those of known nodes find their time.
 const MOST_DATAGRAMS: u32 = 200;
+const MOST_OF_STRANGERS: u32 = 100;
 
 /// The time, for counting and for telling.
 #[derive(Debug, Clone, Copy)]
@@ -174,6 +176,14 @@ struct Open {
     tries: u8,
 }
 
+/// Datagrams looked at, in which second of the clock.
+#[derive(Debug, Default)]
+struct LookedAt {
+    second: u64,
+    known: u32,
+    strangers: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Autopeering {
@@ -193,8 +203,7 @@ pub struct Autopeering {
     verify_ms: u64,
     query_ms: u64,
     look_ms: u64,
-    /// Datagrams looked at, in which second.
-    looked_at: (u64, u32),
+    looked_at: LookedAt,
     outputs: VecDeque<Output>,
 }
 
@@ -221,7 +230,7 @@ impl Autopeering {
             verify_ms: now.ms,
             query_ms: now.ms + ANSWER_WITHIN_MS,
             look_ms: now.ms,
-            looked_at: (0, 0),
+            looked_at: LookedAt::default(),
             outputs: VecDeque::new(),
         };
         this.new_salts(now, random);
@@ -298,10 +307,7 @@ impl Autopeering {
 
     /// A datagram came. At most one Ed25519 check.
     pub fn receive(&mut self, bytes: &[u8], from: SocketAddr, now: Now) {
-        let second = now.ms / 1_000;
-        self.looked_at =
-            if self.looked_at.0 == second { (second, self.looked_at.1 + 1) } else { (second, 1) };
-        if self.looked_at.1 > MOST_DATAGRAMS {
+        if !self.has_time_for(from.ip(), now) {
             return;
         }
         let Some((key, data)) = wire::open(bytes).filter(|(key, _)| *key != self.own_key) else { return };
@@ -348,6 +354,22 @@ impl Autopeering {
         }
     }
 
+    /// O(nodes known), which is little beside a signature check.
+    fn has_time_for(&mut self, from: IpAddr, now: Now) -> bool {
+        let second = now.ms / 1_000;
+        if self.looked_at.second != second {
+            self.looked_at = LookedAt { second, ..LookedAt::default() };
+        }
+        let is_known =
+            self.nodes.values().any(|node| node.ip == from && (node.verified > 0 || node.is_entry));
+        let (count, most) = match is_known {
+            true => (&mut self.looked_at.known, MOST_DATAGRAMS),
+            false => (&mut self.looked_at.strangers, MOST_OF_STRANGERS),
+        };
+        *count += 1;
+        *count <= most
+    }
+
     fn pinged(&mut self, key: Key, ping: &Ping, data: &[u8], from: SocketAddr, now: Now) {
         let unspecified = ping.source.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
         let port = u16::try_from(ping.source_port).ok().filter(|port| *port > 0);
@@ -361,15 +383,17 @@ impl Autopeering {
         self.send(to, wire::pong(data, ports, &self.own.network, from.ip()));
         self.found(Told { key, ip: from.ip(), ports: Ports { peering: port, gossip: None } }, now);
         let Some(node) = self.nodes.get_mut(&key) else { return };
-        if !node.is_verified(from.ip(), now) {
-            // What it says of itself is found out by asking there.
+        node.ping_ms = Some(now.ms);
+        if node.is_verified(from.ip(), now) {
+            return;
+        }
+        // What it says of itself is found out by asking there. Somebody may have sent its ping again from elsewhere: where it
+        // has proven to be, it stays until it answers from the other place.
+        if !node.is_verified(node.ip, now) {
             (node.ip, node.ports.peering, node.pong_ms) = (from.ip(), port, None);
-            node.ping_ms = Some(now.ms);
-            if !self.open.iter().any(|open| open.key == key && open.kind == Kind::Ping) {
-                self.ask(key, Kind::Ping, now);
-            }
-        } else {
-            node.ping_ms = Some(now.ms);
+        }
+        if !self.open.iter().any(|open| open.key == key && open.kind == Kind::Ping && open.to == to) {
+            self.request(key, Kind::Ping, to, now);
         }
     }
 
@@ -542,6 +566,10 @@ impl Autopeering {
             });
             return self.ask(key, Kind::Ping, now);
         }
+        self.request(key, kind, to, now);
+    }
+
+    fn request(&mut self, key: Key, kind: Kind, to: SocketAddr, now: Now) {
         let hash = self.send_request(kind, to, now);
         self.open.push(Open { key, to, kind, hash, due_ms: now.ms + ANSWER_WITHIN_MS, tries: 1 });
     }
@@ -590,7 +618,11 @@ impl Autopeering {
                 continue;
             }
             match open.kind {
-                Kind::Ping | Kind::Peers => self.lost(&open.key),
+                Kind::Ping | Kind::Peers => {
+                    if self.nodes.get(&open.key).is_some_and(|node| node.address() == open.to) {
+                        self.lost(&open.key);
+                    }
+                }
                 Kind::Neighbour => drop(self.skipped.insert(open.key, now.ms + SKIP_FOR_MS)),
             }
         }

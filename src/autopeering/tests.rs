@@ -6,7 +6,7 @@ use ed25519_zebra::{SigningKey, VerificationKey};
 use super::neighbours::{Salt, distance};
 use super::wire::{self, Key, Message};
 use super::{
-    Autopeering, EntryNode, INBOUND, MOST_DATAGRAMS, MOST_NODES, Now, OUTBOUND, Output, Own, Told, fnv,
+    Autopeering, EntryNode, INBOUND, MOST_NODES, MOST_OF_STRANGERS, Now, OUTBOUND, Output, Own, Told, fnv,
 };
 
 fn key(seed: u8) -> SigningKey {
@@ -159,17 +159,7 @@ fn strangers_cannot_fill_memory_or_time() {
     }
     assert_eq!(node.nodes.len(), MOST_NODES);
     // Late, forged, torn and replayed datagrams get no answer; nor do too many good ones.
-    let ping = |timestamp: u64| {
-        let ping = wire::Ping {
-            version: 1,
-            network_id: fnv("net"),
-            timestamp: i64::try_from(timestamp).unwrap(),
-            source: "0.0.0.0".into(),
-            source_port: 14_626,
-            destination: "10.0.0.1".into(),
-        };
-        wire::seal(wire::ping(&ping), &key(2))
-    };
+    let ping = |unix: u64| ping_of(2, unix);
     let mut answers = |bytes: &[u8], ms: u64| {
         node.receive(bytes, address(2), now(ms));
         std::iter::from_fn(|| node.poll())
@@ -185,7 +175,45 @@ fn strangers_cannot_fill_memory_or_time() {
     assert!((0..good.len()).all(|end| answers(&good[..end], 102_000 + end as u64 * 1_000) == 0));
     let good = ping(1_700_001_000);
     let answered = (0..1_000).filter(|_| answers(&good, 1_000_000) > 0).count();
-    assert_eq!(answered, MOST_DATAGRAMS as usize);
+    assert_eq!(answered, MOST_OF_STRANGERS as usize);
+}
+
+fn ping_of(seed: u8, unix: u64) -> Vec<u8> {
+    let ping = wire::Ping {
+        version: 1,
+        network_id: fnv("net"),
+        timestamp: i64::try_from(unix).unwrap(),
+        source: "0.0.0.0".into(),
+        source_port: 14_626,
+        destination: "10.0.0.1".into(),
+    };
+    wire::seal(wire::ping(&ping), &key(seed))
+}
+
+/// Its ping, sent again from elsewhere, while strangers send more than there is time for.
+#[test]
+fn a_node_that_has_proven_its_place_keeps_it() {
+    let mut world = World::new(2, "net");
+    world.run(20_000);
+    let at = now(world.ms);
+    let node = world.nodes.get_mut(&1).unwrap();
+    let ping = ping_of(2, at.unix);
+    while node.poll().is_some() {}
+    node.receive(&ping, address(9), at);
+    assert_eq!(node.nodes[&public(2)].address(), address(2));
+    for _ in 0..1_000 {
+        node.receive(&ping_of(3, at.unix), address(9), at);
+    }
+    while node.poll().is_some() {}
+    node.receive(&ping, address(2), at);
+    assert!(matches!(node.poll(), Some(Output::Send { to, .. }) if to == address(2)));
+    // Nobody answers there, which is nothing against it.
+    for ms in (0..20_000).step_by(250) {
+        node.tick(now(at.ms + ms), &mut || 0);
+        let answers = std::iter::from_fn(|| node.poll()).collect::<Vec<_>>();
+        assert!(!answers.contains(&Output::Drop { key: public(2) }));
+    }
+    assert!(node.nodes.contains_key(&public(2)) && !node.nodes.contains_key(&public(3)));
 }
 
 /// A request for peers, or to be a neighbour, of somebody that never answered a ping: its address may be another's.

@@ -179,8 +179,13 @@ pub struct Peering {
 impl Peering {
     /// The port to tell others on the local network, of those that are listened on, if they are to be told.
     pub fn lan_port(&self, bound: &[SocketAddr]) -> Option<u16> {
-        let outside = bound.iter().find(|address| !address.ip().is_loopback() && address.ip().is_ipv4());
-        outside.filter(|_| self.mdns).map(SocketAddr::port)
+        let ipv4 = bound.iter().copied().filter(SocketAddr::is_ipv4).collect::<Vec<_>>();
+        Self::outside(&ipv4).filter(|_| self.mdns).map(|address| address.port())
+    }
+
+    /// The first that other machines reach.
+    pub fn outside(bound: &[SocketAddr]) -> Option<SocketAddr> {
+        bound.iter().copied().find(|address| !address.ip().is_loopback())
     }
 }
 

@@ -14,13 +14,14 @@ use crate::firmware::dhcp::{self, Event};
 use crate::firmware::firewall::{self, AllowRule, Protocol, Source};
 use crate::firmware::link::{self, Address, DefaultRoute, Link};
 use crate::firmware::netlink;
+use crate::net::lan;
 
 /// Cables are plugged and pulled; links are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is open: the status page always, REST API and gossip as the configuration says.
 pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
-    let tcp = |port, from| AllowRule { protocol: Protocol::Tcp, port, from };
+    let tcp = |port, from| AllowRule { protocol: Protocol::Tcp, port, from, group: None };
     let page = tcp(80, Source::PrivateRanges);
     let rest = config.filter(|config| !config.rest_bind.ip().is_loopback()).map(|config| {
         let from = if config.rest_public { Source::Any } else { Source::PrivateRanges };
@@ -31,15 +32,20 @@ pub(super) fn allowed(config: Option<&Config>) -> Vec<AllowRule> {
         config.iter().flat_map(|config| &config.peering.bind).filter(|address| !address.ip().is_loopback());
     let ports = peering.map(SocketAddr::port).collect::<BTreeSet<_>>();
     let gossip = ports.into_iter().map(|port| tcp(port, Source::Any));
-    let lan = config.and_then(|config| config.peering.lan_port(&config.peering.bind));
-    let mdns =
-        AllowRule { protocol: Protocol::Udp, port: crate::net::lan::PORT, from: Source::PrivateRanges };
+    let lan_port = config.and_then(|config| config.peering.lan_port(&config.peering.bind));
+    let mdns = AllowRule {
+        protocol: Protocol::Udp,
+        port: lan::PORT,
+        from: Source::PrivateRanges,
+        group: Some(*lan::GROUP.ip()),
+    };
     let auto = config.and_then(|config| config.autopeering.as_ref()).map(|auto| AllowRule {
         protocol: Protocol::Udp,
         port: auto.bind.port(),
         from: Source::Any,
+        group: None,
     });
-    std::iter::once(page).chain(rest).chain(gossip).chain(lan.map(|_| mdns)).chain(auto).collect()
+    std::iter::once(page).chain(rest).chain(gossip).chain(lan_port.map(|_| mdns)).chain(auto).collect()
 }
 
 /// Replaces the closed firewall by the configured one.

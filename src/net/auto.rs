@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use libp2p::identity::{Keypair, PublicKey, ed25519};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::autopeering::wire::{Key, MAX_BYTES};
@@ -116,9 +117,9 @@ fn now(started: Instant) -> Now {
     Now { ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), unix }
 }
 
-async fn look_up(entry_nodes: &[EntryAddress], names: &Names) -> Vec<EntryNode> {
+async fn look_up(entry_nodes: Vec<EntryAddress>, names: Names) -> Vec<EntryNode> {
     let mut found = Vec::new();
-    for node in entry_nodes {
+    for node in &entry_nodes {
         match names.addresses(&node.host, node.port).await {
             Ok(addresses) => {
                 let address = addresses.into_iter().find(|ip| ip.is_ipv4() || node.kind == "ip6");
@@ -142,7 +143,7 @@ async fn run(
     let mut machine = Autopeering::new(own, now(started), &mut rand::random);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut look_up_at = started;
+    let (mut look_up_at, mut look_ups) = (started, JoinSet::<Vec<EntryNode>>::new());
     let mut bytes = vec![0; MAX_BYTES + 1];
     loop {
         tokio::select! {
@@ -152,17 +153,19 @@ async fn run(
                     machine.receive(&bytes[..length], from, now(started));
                 }
             }
+            Some(Ok(found)) = look_ups.join_next() => {
+                found.into_iter().for_each(|node| machine.enter(node, now(started)));
+            }
             order = orders.recv() => match order {
                 Some(Told::Block(key)) => machine.block(key, now(started)),
                 Some(Told::Gone(key)) => machine.gone(&key, now(started)),
                 None => return,
             },
             _ = tick.tick() => {
-                if Instant::now() >= look_up_at && machine.is_alone() {
+                // A resolver that does not answer holds up nobody else.
+                if Instant::now() >= look_up_at && look_ups.is_empty() && machine.is_alone() {
                     look_up_at = Instant::now() + LOOK_UP_EVERY;
-                    for node in look_up(&entry_nodes, &names).await {
-                        machine.enter(node, now(started));
-                    }
+                    look_ups.spawn(look_up(entry_nodes.clone(), names.clone()));
                 }
                 machine.tick(now(started), &mut rand::random);
             }

@@ -18,6 +18,9 @@ use super::tcp;
 /// Several nodes may be behind one router.
 const MOST: usize = 8;
 
+/// One place may have so many of the places for strangers, out of so many, rounded up.
+const SHARE: usize = 2;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Behaviour {
@@ -35,6 +38,15 @@ fn place(ip: IpAddr) -> IpAddr {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
+}
+
+/// Whether one more stranger from `at` may be let in beside those from `there`, of whom `most` may be here. Nodes on this
+/// machine may have all places.
+pub(super) fn has_room(most: usize, there: &[Option<IpAddr>], at: Option<IpAddr>) -> bool {
+    let shared = at.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_loopback()).map(place);
+    let from_there =
+        |ip: &IpAddr| there.iter().flatten().filter(|one| place(one.to_canonical()) == *ip).count();
+    there.len() < most && shared.is_none_or(|ip| from_there(&ip) < most.div_ceil(SHARE))
 }
 
 impl Behaviour {
@@ -115,7 +127,21 @@ impl NetworkBehaviour for Behaviour {
 mod tests {
     use libp2p::swarm::ConnectionId;
 
-    use super::{Behaviour, MOST};
+    use super::{Behaviour, MOST, has_room};
+
+    #[test]
+    fn one_place_has_half_of_the_places_for_strangers() {
+        let ip = |text: &str| Some(text.parse().unwrap());
+        let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        assert!(has_room(1, &[], one) && !has_room(1, &[one], other) && !has_room(0, &[], one));
+        assert!(
+            has_room(4, &[one], one) && !has_room(4, &[one, one], one) && has_room(4, &[one, one], other)
+        );
+        assert!(!has_room(4, &[one, one], ip("::ffff:192.0.2.1")));
+        assert!(!has_room(3, &[ip("2001:db8::1"), ip("2001:db8::2")], ip("2001:db8::3")));
+        let own = ip("127.0.0.1");
+        assert!(has_room(4, &[own, own, own], own) && !has_room(4, &[own, own, own, own], own));
+    }
 
     #[test]
     fn one_address_may_have_some_connections_and_a_whole_ipv6_network_counts_as_one() {

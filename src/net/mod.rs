@@ -55,7 +55,7 @@ use behaviour::{Event, Opens};
 use check::Checker;
 use join::Introduction;
 use known::KnownPeers;
-use lan::{Lan, Neighbour, NetworkMark};
+use lan::{Around, Lan, Neighbour, NetworkMark};
 use stream::Parts;
 use tcp::Tcp;
 
@@ -73,9 +73,6 @@ const CROSSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whom autopeering chose is connected by then, or is given up.
 const CHOSEN_WITHIN: Duration = Duration::from_secs(30);
-
-/// A node on the local network is dialled no more often, whatever it says.
-const MEET_EVERY: Duration = Duration::from_secs(20);
 
 /// How often the machine is told that time passed.
 const TICK: Duration = Duration::from_millis(250);
@@ -186,8 +183,8 @@ pub struct Net {
     /// Those whom autopeering chose, and when.
     neighbours: BTreeMap<PeerId, Instant>,
     lan: Option<(Lan, NetworkMark)>,
-    /// Nodes on the local network that were dialled of late.
-    met: HashMap<PeerId, Instant>,
+    /// Nodes of this network on the local network.
+    around: Around,
     /// Nodes that are told how to join.
     joining: JoinSet<()>,
     streams: JoinSet<PeerId>,
@@ -210,7 +207,9 @@ impl Net {
     pub fn new(setup: Setup, hub: Hub, node: NodeHandle) -> anyhow::Result<Self> {
         let Setup { key, peering, data, tuning, names, sockets, introduction, autopeering, lan } = setup;
         let params = &node.status_now().network.params;
-        let port = sockets.addresses().first().map_or(0, SocketAddr::port);
+        let bound = sockets.addresses();
+        // Nodes of one machine may find each other, too.
+        let port = Peering::outside(&bound).or(bound.first().copied()).map_or(0, |address| address.port());
         let auto = autopeering.map(|(socket, entry_nodes)| {
             Auto::start(socket, &key, params.network_name.clone(), port, entry_nodes, names.clone())
         });
@@ -251,7 +250,7 @@ impl Net {
             auto: auto.transpose().context("autopeering")?,
             neighbours: BTreeMap::new(),
             lan,
-            met: HashMap::new(),
+            around: Around::default(),
             joining: JoinSet::new(),
             streams: JoinSet::new(),
             look_ups: JoinSet::new(),
@@ -355,7 +354,7 @@ impl Net {
             self.hub.disconnect(slot, &link, &"it connected anew");
         }
         let relation = self.relation(&peer);
-        let admitted = relation != Relation::Unknown || self.strangers() < self.unknown_peers;
+        let admitted = relation != Relation::Unknown || self.is_beside(&peer) || self.has_room(&peer);
         match admitted.then(|| self.hub.connect(peer, relation, connection, opened)).flatten() {
             Some((slot, link)) => {
                 if relation != Relation::Autopeered {
@@ -383,9 +382,18 @@ impl Net {
         }
     }
 
-    /// Connected peers that nobody named or chose.
-    fn strangers(&self) -> usize {
-        self.hub.links().filter(|(_, link)| self.relation(&link.peer) == Relation::Unknown).count()
+    /// Whether one more peer may be here that nobody named or chose.
+    fn has_room(&self, peer: &PeerId) -> bool {
+        let place = |peer: &PeerId| self.places.get(peer).and_then(tcp::socket_address).map(|at| at.ip());
+        let strangers = self.hub.links().filter(|(_, link)| self.relation(&link.peer) == Relation::Unknown);
+        let places = strangers.map(|(_, link)| place(&link.peer)).collect::<Vec<_>>();
+        crowd::has_room(self.unknown_peers, &places, place(peer))
+    }
+
+    /// However many others there are: see [`Around::is_beside`].
+    fn is_beside(&self, peer: &PeerId) -> bool {
+        self.unknown_peers > 0
+            && self.around.is_beside(&self.swarm.local_peer_id().to_base58(), &peer.to_base58())
     }
 
     /// Whom autopeering chose, and who does not come, makes room for another one.
@@ -446,17 +454,21 @@ impl Net {
     /// Nodes on the local network say who they are. Those of this network are strangers like others, but are dialled.
     fn meet(&mut self, neighbours: Vec<Neighbour>) {
         let mark = self.lan.as_ref().map(|(_, mark)| *mark);
-        let now = Instant::now();
-        self.met.retain(|_, dialled| now.duration_since(*dialled) < MEET_EVERY);
-        for Neighbour { card, address } in neighbours.into_iter().filter(|one| one.card.network == mark) {
-            let Ok(peer) = card.id.parse::<PeerId>() else { continue };
-            let welcome = self.known.get(&peer).is_some() || self.strangers() < self.unknown_peers;
+        let now = tokio::time::Instant::now();
+        for neighbour in neighbours.into_iter().filter(|one| one.card.network == mark) {
+            self.around.hear(neighbour, now);
+        }
+        for neighbour in self.around.rested(now) {
+            let Ok(peer) = neighbour.card.id.parse::<PeerId>() else { continue };
             let here = self.swarm.is_connected(&peer) || self.hub.find(&peer).is_some();
-            if welcome && !here && self.met.len() < SLOTS && !self.met.contains_key(&peer) {
-                self.met.insert(peer, now);
-                tracing::info!(%peer, %address, "node of this network found on the local network");
-                self.found(peer, Ok(vec![tcp::multiaddr(address)]));
+            let welcome = || self.known.get(&peer).is_some() || self.is_beside(&peer) || self.has_room(&peer);
+            if here || !welcome() {
+                continue;
             }
+            self.around.dialled(&neighbour, now);
+            tracing::info!(%peer, address = %neighbour.address, "node of this network found on the local network");
+            // Somebody else may say so, too: whoever it is has to prove it.
+            self.dial_at(peer, vec![tcp::multiaddr(neighbour.address)], PeerCondition::Disconnected);
         }
     }
 
@@ -500,10 +512,11 @@ impl Net {
                 return;
             }
         };
-        let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::DisconnectedAndNotDialing)
-            .addresses(addresses)
-            .build();
+        self.dial_at(peer, addresses, PeerCondition::DisconnectedAndNotDialing);
+    }
+
+    fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, condition: PeerCondition) {
+        let options = DialOpts::peer_id(peer).condition(condition).addresses(addresses).build();
         if let Err(error) = self.swarm.dial(options) {
             tracing::debug!(%peer, %error, "peer not dialled");
         }

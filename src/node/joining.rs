@@ -20,7 +20,7 @@ use crate::keeper::web::Names;
 use crate::keeper::{Keeper, fetch};
 use crate::ledger::authority::Authority;
 use crate::net::join;
-use crate::net::lan::{Card, Lan, Neighbour, NetworkMark};
+use crate::net::lan::{Around, Card, Lan, Neighbour, NetworkMark};
 use crate::protocol::blake2b_256;
 use crate::protocol::block::Block;
 use crate::{coordinator, files};
@@ -37,11 +37,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Another new node founds a network in this time, or there is no local network.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
-/// A node that said nothing for so long is gone: twice the longest pause of those that are there.
-const FORGET_AFTER: Duration = Duration::from_secs(130);
-
-/// Nodes that are remembered.
-const MOST_FOUND: usize = 32;
+/// What it does, for its owner.
+const LOOKING: &str = "looking for a network to join on the local network (network.join)";
+const SEVERAL: &str = "several networks on the local network: name a node of one in network.join";
 
 /// Between two rounds, in seconds.
 const PAUSE_S: u32 = 5;
@@ -79,6 +77,10 @@ impl Joining<'_> {
     /// The node has a network of its own; or the surroundings. Nodes that are not reached are tried again for ever.
     pub(super) async fn settle(&self) -> anyhow::Result<Config> {
         let Some(join) = &self.config.join else { return Ok(self.config.clone()) };
+        // Whoever writes the keys of a network knows it: a card's own "lan" is not to lead elsewhere.
+        if *join == Join::Lan && !self.config.network.milestone_keys.is_empty() {
+            return Ok(self.config.clone());
+        }
         let file = self.data.join(FILE);
         if file.exists() {
             let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -179,6 +181,9 @@ impl Joining<'_> {
         let wanted = self.config.snapshots.ledger_hash;
         let loaded = tokio::task::spawn_blocking(move || fetch::check(&snapshot, None, wanted)).await??;
         let (found, name) = (&loaded.base.schedule.active.network_name, &network.params.network_name);
+        // Before the node begins with it, not when it is too late to take another.
+        let (supply, told) = (loaded.base.schedule.active.token_supply, network.params.token_supply);
+        ensure!(supply == told, "its token supply is {told}, that of its snapshot {supply}");
         ensure!(found == name, "its network is {name:?}, its snapshot one of {found:?}");
         match &loaded.milestone {
             Some(milestone) => {
@@ -216,20 +221,18 @@ impl Joining<'_> {
             Err(error) => return Err(error).context("network.join: the local network cannot be asked"),
         };
         let (began, mut connected) = (Instant::now(), None);
-        let mut found = Vec::<(Instant, Neighbour)>::new();
-        let (mut earlier, mut heard) = (false, false);
+        let mut found = Around::default();
+        let (mut earlier, mut heard, mut several) = (false, false, false);
         loop {
             progress.step();
-            progress.say("looking for a network to join on the local network (network.join)".to_owned());
+            progress.say(if several { SEVERAL } else { LOOKING }.to_owned());
             let round = tokio::time::sleep(Duration::from_secs(1));
             tokio::select! {
                 neighbours = lan.next() => {
                     for neighbour in neighbours {
                         // Of several new nodes, the one with the lowest identity founds a network, the others join that.
                         earlier |= neighbour.card.network.is_none() && neighbour.card.id < own;
-                        found.retain(|(_, other)| other.card.id != neighbour.card.id);
-                        found.push((Instant::now(), neighbour));
-                        found.drain(..found.len().saturating_sub(MOST_FOUND));
+                        found.hear(neighbour, Instant::now());
                     }
                 }
                 () = round => {}
@@ -239,16 +242,18 @@ impl Joining<'_> {
                 // What was asked before went nowhere.
                 lan.hurry();
             }
-            found.retain(|(since, _)| since.elapsed() < FORGET_AFTER);
+            found.forget(Instant::now());
             // Who answered is there, whatever this machine's links are.
-            let since = if found.is_empty() { connected } else { Some(connected.unwrap_or(began)) };
+            let since =
+                if found.nodes().next().is_none() { connected } else { Some(connected.unwrap_or(began)) };
             if since.is_none_or(|since| since.elapsed() < ANSWER_WITHIN) && began.elapsed() < FOUND_WITHIN {
                 continue;
             }
-            let open = || found.iter().map(|(_, one)| one).filter(|one| one.card.open);
+            let open = || found.nodes().filter(|one| one.card.open);
             let networks = open().filter_map(|one| one.card.network).collect::<BTreeSet<_>>();
-            heard |= !networks.is_empty();
-            match (networks.len(), open().find(|one| one.card.network.is_some())) {
+            (heard, several) = (heard || !networks.is_empty(), networks.len() > 1);
+            let one = open().find(|one| one.card.network.is_some()).cloned();
+            match (networks.len(), one) {
                 (1, Some(Neighbour { card, address })) => {
                     let kind = if address.is_ipv4() { "ip4" } else { "ip6" };
                     let (host, port, id) = (address.ip().to_string(), address.port(), card.id.clone());
@@ -271,10 +276,6 @@ impl Joining<'_> {
                 {
                     tracing::info!("no network on the local network: this node founds one");
                     return Ok(None);
-                }
-                (2.., _) => {
-                    let what = "several networks on the local network: name a node of one in network.join";
-                    progress.say(what.to_owned());
                 }
                 (_, _) => {}
             }

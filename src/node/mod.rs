@@ -22,7 +22,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Config, Join, MilestoneKey};
+use crate::config::{Config, Join, MilestoneKey, Peering};
 use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
@@ -317,7 +317,7 @@ async fn serve(
         let open = config.peering.unknown_peers > 0;
         let peer = supervised::Peer {
             id: own.peer_id(),
-            port: peering.first().filter(|address| open && !address.ip().is_loopback()).map(SocketAddr::port),
+            port: Peering::outside(&peering).filter(|_| open).map(|address| address.port()),
             issues: config.coordinator.enabled,
         };
         supervised::report(turns, node.status.clone(), node.facts.clone(), peer, spare)?;

@@ -109,8 +109,10 @@ impl Place {
 
     fn start(&mut self, more: &str) {
         let config = self.folder.join("node.toml");
-        let bind =
-            format!("[rest]\nbind = \"{}:14265\"\n[peering]\nbind = [\"0.0.0.0:15600\"]\n", self.address);
+        let bind = format!(
+            "[rest]\nbind = \"{}:14265\"\n[peering]\nbind = [\"0.0.0.0:15600\"]\nunknown_peers = 1\n",
+            self.address
+        );
         fs::write(&config, format!("{bind}[snapshots]\ndepth = {DEPTH}\n{more}")).unwrap();
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let node = Command::new("nsenter")
@@ -227,7 +229,7 @@ fn main() {
     let [mut one, mut two, mut three, mut four] =
         [1, 2, 3, 4].map(|number| Place::new(&switch, number, folder.path()));
 
-    // The first founds a network; the second is told of it by a line, the third finds it by itself.
+    // With one place for strangers each, it is those beside each other that make them one network. The first founds it; the second is told of it by a line, the third finds it by itself.
     one.start("[health]\nrequire_peers = false\n[coordinator]\nenabled = true\ninterval_s = 1\n[network]\nmin_pow_score = 0\n");
     wait_for("milestones", || one.confirmed() > 2);
     two.start(&format!("[network]\njoin = \"{}\"\n", one.line()));

@@ -88,6 +88,8 @@ pub struct AllowRule {
     pub port: u16,
     /// Who may reach it.
     pub from: Source,
+    /// Only what is sent to this group; whatever else is sent there is dropped unanswered.
+    pub group: Option<Ipv4Addr>,
 }
 
 /// A base chain of the table.
@@ -200,10 +202,12 @@ fn port_rules(allow: AllowRule) -> Vec<Rule> {
             .map(|(network, prefix)| vec![Match::Family(family(network)), Match::Source(network, prefix)])
             .collect(),
     };
+    let speaks = |matches: &Vec<Match>| allow.group.is_none() || matches[0] == Match::Family(FAMILY_IPV4);
     let limits = if allow.protocol == Protocol::Tcp { &PER_SOURCE[..] } else { &[] };
     let mut rules = Vec::new();
-    for mut matches in ranges {
+    for mut matches in ranges.into_iter().filter(speaks) {
         let family = if matches[0] == Match::Family(FAMILY_IPV4) { FAMILY_IPV4 } else { FAMILY_IPV6 };
+        matches.extend(allow.group.map(Match::Destination));
         matches.push(Match::Protocol(allow.protocol.number()));
         matches.push(Match::DestinationPort(allow.port));
         matches.push(Match::ConnectionState(ct_state::NEW));

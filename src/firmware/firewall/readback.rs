@@ -110,6 +110,7 @@ enum Loaded {
     DestinationPort,
     IcmpType,
     Source,
+    Destination,
     ConnectionState,
 }
 
@@ -210,6 +211,7 @@ impl Decoder {
             Loaded::IcmpType => Match::IcmpType(*value.first()?),
             Loaded::DestinationPort => Match::DestinationPort(u16::from_be_bytes(value.try_into().ok()?)),
             Loaded::Source => Match::Source(address(value)?, prefix_length(&self.mask)?),
+            Loaded::Destination => Match::Destination(<[u8; 4]>::try_from(value).ok()?.into()),
             Loaded::ConnectionState | Loaded::Nothing => return None,
         })
     }
@@ -250,6 +252,7 @@ fn loaded_payload((base, offset, length): (u32, u32, u32)) -> Loaded {
         (Some(PayloadBase::NetworkHeader), 12, 4) | (Some(PayloadBase::NetworkHeader), 8, 16) => {
             Loaded::Source
         }
+        (Some(PayloadBase::NetworkHeader), 16, 4) => Loaded::Destination,
         _ => Loaded::Nothing,
     }
 }

@@ -3,7 +3,7 @@
 //! can be compared with `==` to what was asked for.
 
 use std::ffi::CStr;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_bindings::nftables::{
     CmpOps, CtKeys, MetaKeys, PayloadBase, PushExprAttrs, PushExprListAttrs, Registers, VerdictCode,
@@ -109,6 +109,8 @@ pub enum Match {
     IcmpType(u8),
     /// `ip saddr` or `ip6 saddr` within a prefix.
     Source(IpAddr, u8),
+    /// `ip daddr`
+    Destination(Ipv4Addr),
     /// Conntrack state has at least one of these [`ct_state`] bits.
     ConnectionState(u32),
     /// `limit rate <n>/second burst <m> packets`
@@ -227,6 +229,10 @@ impl ExpressionWriter {
                 self.load_payload(PayloadBase::NetworkHeader, 8, 16);
                 self.mask(&prefix_mask(*prefix, 16), 16);
                 self.compare(CmpOps::Eq, &network.octets());
+            }
+            Match::Destination(address) => {
+                self.load_payload(PayloadBase::NetworkHeader, 16, 4);
+                self.compare(CmpOps::Eq, &address.octets());
             }
             Match::ConnectionState(bits) => {
                 self.element().nested_data_ct().push_dreg(REGISTER).push_key(CtKeys::State as u32);

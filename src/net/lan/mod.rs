@@ -2,6 +2,7 @@
 //! identity, its port and its network from time to time, and when it is asked. Where a node is, the sender's address tells.
 //! Nobody is believed more than that: whoever is dialled has to prove its identity.
 
+mod around;
 pub mod wire;
 
 use std::collections::BTreeSet;
@@ -14,14 +15,16 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
+pub use around::Around;
 pub use wire::{Card, NetworkMark};
 
 /// RFC 6762 §3: > UDP port 5353, 224.0.0.251
 pub const PORT: u16 = 5353;
-const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), PORT);
+/// The group of [`PORT`].
+pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), PORT);
 
-/// Numbers of interfaces that are tried: no board has more.
-const INTERFACES: std::ops::RangeInclusive<u32> = 1..=64;
+/// Numbers of interfaces that are tried: a machine that makes virtual ones counts on.
+const INTERFACES: std::ops::RangeInclusive<u32> = 1..=1024;
 
 /// The loopback interface has this number everywhere.
 const LOOPBACK: u32 = 1;
@@ -31,6 +34,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 
 /// RFC 6762 §6: > a record is not multicast again within one second
 const GAP: Duration = Duration::from_secs(1);
+
+/// Messages that are looked at in a second; more is no discovery.
+const MOST_MESSAGES: u32 = 100;
 
 /// RFC 6762 §17: > no larger than 9000 bytes
 const MOST_BYTES: usize = 9_000;
@@ -56,6 +62,8 @@ pub struct Lan {
     pause: Duration,
     /// What is being received.
     buffer: Vec<u8>,
+    /// Messages looked at, since when.
+    looked_at: (Instant, u32),
     /// Somebody asked.
     answer: Option<Instant>,
     said: Option<Instant>,
@@ -84,6 +92,7 @@ impl Lan {
             next_call: Instant::now(),
             pause: PAUSES.0,
             buffer: vec![0; MOST_BYTES],
+            looked_at: (Instant::now(), 0),
             answer: None,
             said: None,
         })
@@ -111,6 +120,9 @@ impl Lan {
                 received = self.socket.recv_from(&mut self.buffer) => {
                     // A failure is one of an earlier message: another one may come.
                     let Ok((length, from)) = received else { continue };
+                    if !self.has_time() {
+                        continue;
+                    }
                     let bytes = self.buffer[..length].to_vec();
                     let neighbours = self.hear(&bytes, from);
                     if !neighbours.is_empty() {
@@ -120,6 +132,15 @@ impl Lan {
                 () = tokio::time::sleep_until(due) => self.say(),
             }
         }
+    }
+
+    /// Whether one more message may be looked at.
+    fn has_time(&mut self) -> bool {
+        if self.looked_at.0.elapsed() >= GAP {
+            self.looked_at = (Instant::now(), 0);
+        }
+        self.looked_at.1 += 1;
+        self.looked_at.1 <= MOST_MESSAGES
     }
 
     fn hear(&mut self, bytes: &[u8], from: SocketAddr) -> Vec<Neighbour> {

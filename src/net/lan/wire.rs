@@ -15,6 +15,9 @@ const TTL_S: u32 = 120;
 /// Nodes that one message is taken for: a message has one.
 const MOST: usize = 4;
 
+/// Records of a message that are looked at, each with all others; other programs put more into one.
+const MOST_RECORDS: usize = 64;
+
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
@@ -103,7 +106,7 @@ pub fn hear(bytes: &[u8], own: &Card) -> Heard {
         };
         return Heard { asked: message.queries.iter().any(about_us), cards: Vec::new() };
     }
-    let records = || message.answers.iter().chain(&message.additionals);
+    let records = || message.answers.iter().chain(&message.additionals).take(MOST_RECORDS);
     let cards = records().filter_map(|record| {
         let RData::SRV(found) = &record.data else { return None };
         if !service.zone_of(&record.name) || record.name.num_labels() != service.num_labels() + 1 {
