@@ -4,6 +4,7 @@
 //! was not may take half of the queue, and is dropped beyond.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -26,6 +27,10 @@ const BATCH: usize = 64;
 
 /// Blocks that the engine is given at once: one more than fits may be on top.
 const PORTION_BYTES: usize = 128 << 10;
+
+/// Blocks that follow each other sooner are judged together, though they are few: each batch wakes three threads. What comes
+/// after a pause is judged at once.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Longest time that a batch of proofs of work takes, in nanoseconds.
 const BATCH_NS: u64 = 500_000;
@@ -75,8 +80,15 @@ struct Inspector {
 
 impl Inspector {
     fn run(mut self, mut queue: mpsc::Receiver<Item>, most: usize) {
-        let mut batch = Vec::with_capacity(most);
+        let (mut batch, mut last) = (Vec::with_capacity(most), None::<Instant>);
         while queue.blocking_recv_many(&mut batch, most) > 0 {
+            let left = last.map_or(Duration::ZERO, |last| PACE.saturating_sub(last.elapsed()));
+            if batch.len() < most && !left.is_zero() {
+                std::thread::sleep(left);
+                let more = std::iter::from_fn(|| queue.try_recv().ok());
+                batch.extend(more.take(most - batch.len()));
+            }
+            last = Some(Instant::now());
             let mut good = self.check(std::mem::take(&mut batch)).into_iter().peekable();
             while good.peek().is_some() {
                 if self.node.arrived_blocking(portion(&mut good)).is_err() {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::swarm::Stream;
@@ -21,6 +21,13 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// HORNET: > a peer that takes nothing for 10 s is let go
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Frames that follow each other sooner are sent together: a packet costs both sides more than the block in it. What comes after
+/// a pause is sent at once.
+const PACE: Duration = Duration::from_millis(2);
+
+/// So much is worth a packet.
+const ENOUGH_BYTES: usize = 16 << 10;
 
 /// What is read at once.
 const BUFFER_BYTES: usize = 2 * MAX_FRAME_BYTES;
@@ -66,8 +73,16 @@ pub(super) async fn run(parts: Parts, slot: Slot, link: Arc<Link>, stream: Strea
 }
 
 async fn write(link: &Link, mut to: impl AsyncWrite + Unpin) -> Result<(), End> {
-    let mut batch = Vec::new();
+    let (mut batch, mut last) = (Vec::new(), None::<Instant>);
     while link.outbox.take(&mut batch).await {
+        let left = last.map_or(Duration::ZERO, |last| PACE.saturating_sub(last.elapsed()));
+        if batch.len() < ENOUGH_BYTES && !left.is_zero() {
+            tokio::time::sleep(left).await;
+            if !link.outbox.take(&mut batch).await {
+                break;
+            }
+        }
+        last = Some(Instant::now());
         let write = async {
             to.write_all(&batch).await?;
             to.flush().await

@@ -19,6 +19,10 @@ use super::suspects::Suspects;
 use crate::files;
 use crate::protocol::id::MilestoneIndex;
 
+/// Of zstd. Sled makes a new compressor for each leaf that it writes; from level 3 on, clearing its tables costs more time than
+/// all else that a block does in the store.
+const COMPRESSION: i32 = 1;
+
 /// Records that are read at once.
 const PORTION: usize = 256;
 
@@ -94,6 +98,7 @@ impl Epoch {
         let config = sled::Config::new()
             .path(&self.path)
             .cache_capacity_bytes(self.manner.cache_bytes)
+            .zstd_compression_level(COMPRESSION)
             // Never by itself (in ten years), and not at each dropped handle either: the commit alone flushes.
             .flush_every_ms(Some(315_360_000_000));
         let db: Db = unlocked(|| config.open()).map_err(io)?;

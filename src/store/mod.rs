@@ -94,6 +94,9 @@ const MAX_EPOCHS: usize = 24;
 /// Blocks that may wait for a commit, in bytes: sled holds them in memory, the journal on disk.
 const MAX_UNCOMMITTED_BYTES: u64 = 64 << 20;
 
+/// The disk is looked at again after so many bytes of blocks: much less than its reserve.
+const LOOK_EVERY_BYTES: u64 = 256 << 10;
+
 /// The store failed. There is no way on but to stop: the next start recovers from what is on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -206,6 +209,8 @@ pub struct Store {
     confirmed: Confirmed,
     /// Since the last commit.
     uncommitted_bytes: u64,
+    /// The disk has room at least until so many of them.
+    room_until_bytes: u64,
     /// Next sequence number in the current milestone interval.
     sequence: u32,
 }
@@ -221,8 +226,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn is_full(&self) -> Result<bool, Error> {
-        Ok(self.uncommitted_bytes >= MAX_UNCOMMITTED_BYTES || self.space.is_low()?)
+    pub fn is_full(&mut self) -> Result<bool, Error> {
+        if self.uncommitted_bytes < self.room_until_bytes {
+            return Ok(false);
+        }
+        let full = self.uncommitted_bytes >= MAX_UNCOMMITTED_BYTES || self.space.is_low()?;
+        self.room_until_bytes = if full { 0 } else { self.uncommitted_bytes + LOOK_EVERY_BYTES };
+        Ok(full)
     }
 
     /// Keeps a block: readable at once, durable with the next commit or [`Store::sync_journal`].
@@ -291,7 +301,7 @@ impl Store {
         self.head.write(index)?;
         self.ledger.flush_at_times(index)?;
         self.journal.clear()?;
-        self.uncommitted_bytes = 0;
+        (self.uncommitted_bytes, self.room_until_bytes) = (0, 0);
         self.sequence = 0;
         self.active_milestones += 1;
         let full = self.active_bytes >= self.space.epoch_bytes(EPOCH_BYTES);

@@ -151,6 +151,7 @@ impl Store {
             space,
             confirmed: Confirmed::default(),
             uncommitted_bytes: 0,
+            room_until_bytes: 0,
             sequence: 0,
         })
     }
