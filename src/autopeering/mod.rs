@@ -59,6 +59,7 @@ const SKIP_FOR_MS: u64 = 300_000;
 /// Datagrams that are looked at, in a second: each costs a signature check. From where nobody is known there may be so many
 /// that those of known nodes find their time.
 const MOST_DATAGRAMS: u32 = 200;
+const MOST_OF_ONE: u32 = 20;
 const MOST_OF_STRANGERS: u32 = 100;
 
 /// The time, for counting and for telling.
@@ -180,7 +181,9 @@ struct Open {
 #[derive(Debug, Default)]
 struct LookedAt {
     second: u64,
-    known: u32,
+    /// Of each address where somebody is known or was asked.
+    known: BTreeMap<IpAddr, u32>,
+    all_known: u32,
     strangers: u32,
 }
 
@@ -362,12 +365,17 @@ impl Autopeering {
         }
         let is_known =
             self.nodes.values().any(|node| node.ip == from && (node.verified > 0 || node.is_entry));
-        let (count, most) = match is_known {
-            true => (&mut self.looked_at.known, MOST_DATAGRAMS),
-            false => (&mut self.looked_at.strangers, MOST_OF_STRANGERS),
-        };
-        *count += 1;
-        *count <= most
+        let looked = &mut self.looked_at;
+        if !is_known && !self.open.iter().any(|open| open.to.ip() == from) {
+            looked.strangers += 1;
+            return looked.strangers <= MOST_OF_STRANGERS;
+        }
+        let count = looked.known.entry(from).or_default();
+        if *count >= MOST_OF_ONE || looked.all_known >= MOST_DATAGRAMS {
+            return false;
+        }
+        (*count, looked.all_known) = (*count + 1, looked.all_known + 1);
+        true
     }
 
     fn pinged(&mut self, key: Key, ping: &Ping, data: &[u8], from: SocketAddr, now: Now) {

@@ -564,7 +564,7 @@ fn overdue(peer: &Peer, progress: Progress, now_ms: u64) -> Option<Reason> {
         None => (now_ms >= peer.since_ms + FIRST_HEARTBEAT_WITHIN_MS).then_some(Reason::NoHeartbeat),
         Some((_, at_ms)) if now_ms >= at_ms + HEARTBEAT_WITHIN_MS => Some(Reason::Silent),
         Some((heartbeat, _)) => {
-            let behind = peer.relation == Relation::Unknown && heartbeat.solid < progress.pruned;
+            let behind = peer.relation != Relation::Known && heartbeat.solid < progress.pruned;
             behind.then_some(Reason::Behind)
         }
     }

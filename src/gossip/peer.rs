@@ -23,7 +23,7 @@ pub enum Reason {
     /// HORNET: > the last heartbeat is older than 100 s
     #[error("its heartbeat stopped")]
     Silent,
-    /// HORNET: > an unknown peer whose solid milestone is below what this node pruned is of no use
+    /// HORNET: > a peer that nobody named whose solid milestone is below what this node pruned is of no use, found by autopeering or not
     #[error("it is too far behind to be served")]
     Behind,
     /// It sent what can never be a block of this network.

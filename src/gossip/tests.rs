@@ -205,12 +205,14 @@ fn peers_go_by_hornets_rules() {
     let mut gossip = Gossip::new(Progress { pruned: MilestoneIndex(50), ..at(100) }, []);
     let mute = gossip.connected(Relation::Known, 0).unwrap();
     let behind = connect(&mut gossip, 49);
+    let chosen = gossip.connected(Relation::Autopeered, 0).unwrap();
+    gossip.heartbeat(chosen, heartbeat(49), 0);
     let fine = connect(&mut gossip, 50);
     let known = gossip.connected(Relation::Known, 0).unwrap();
     gossip.heartbeat(known, heartbeat(1), 0);
     done(&mut gossip);
     gossip.tick(4_999);
-    assert_eq!(done(&mut gossip).1, [(behind, Reason::Behind)]);
+    assert_eq!(done(&mut gossip).1, [(behind, Reason::Behind), (chosen, Reason::Behind)]);
     gossip.tick(5_000);
     assert_eq!(done(&mut gossip).1, [(mute, Reason::NoHeartbeat)]);
     gossip.tick(99_999);

@@ -148,12 +148,13 @@ impl Keeper {
         if first > newest {
             return Err(Error::TooSoon);
         }
-        let target = MilestoneIndex(newest.0.saturating_sub(depth)).max(first);
+        // Who begins there must find the milestones after it, though this node goes on pruning: not in the older half.
+        let part = |quarters: u32| MilestoneIndex(oldest.0 + (newest.0 - oldest.0) / 4 * quarters);
+        let target = MilestoneIndex(newest.0.saturating_sub(depth)).max(first).max(part(3));
         let path = self.folder.join(JOIN);
         let recent = |full: full::Header| {
             let taken = full.target.index;
-            let is_kept = taken.0.saturating_sub(oldest.0) >= (newest.0 - oldest.0) / 2;
-            taken >= target || is_kept && taken.0.saturating_add(JOIN_EVERY) >= target.0
+            taken >= first.max(part(2)) && taken.0.saturating_add(JOIN_EVERY) >= target.0
         };
         if !read_full(&path).is_some_and(recent) {
             self.check_room()?;

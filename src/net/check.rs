@@ -32,6 +32,9 @@ const PORTION_BYTES: usize = 128 << 10;
 /// after a pause is judged at once.
 const PACE: Duration = Duration::from_millis(5);
 
+/// Between two looks while blocks are gathered.
+const NAP: Duration = Duration::from_millis(1);
+
 /// Longest time that a batch of proofs of work takes, in nanoseconds.
 const BATCH_NS: u64 = 500_000;
 
@@ -83,8 +86,12 @@ impl Inspector {
         let (mut batch, mut last) = (Vec::with_capacity(most), None::<Instant>);
         while queue.blocking_recv_many(&mut batch, most) > 0 {
             let left = last.map_or(Duration::ZERO, |last| PACE.saturating_sub(last.elapsed()));
-            if batch.len() < most && !left.is_zero() {
-                std::thread::sleep(left);
+            // Looked at again meanwhile: a burst must not fill the queue.
+            let until = Instant::now() + left;
+            while batch.len() + queue.len() < most && Instant::now() < until {
+                std::thread::sleep(NAP);
+            }
+            if batch.len() < most {
                 let more = std::iter::from_fn(|| queue.try_recv().ok());
                 batch.extend(more.take(most - batch.len()));
             }

@@ -1,4 +1,5 @@
-//! Connections that one address may have to this node: strangers from one place must not keep the others out.
+//! Connections that one address may have to this node: strangers from one place must not keep the others out. And one that this
+//! node dialled to each peer: it may be found at several addresses.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,11 +27,17 @@ const SHARE: usize = 2;
 pub(super) struct Behaviour {
     /// Those that were dialled by others, pending or there: at most as many as the swarm's own limits let in.
     connections: HashMap<ConnectionId, IpAddr>,
+    /// Those that this node dialled, and are there.
+    dialled: HashMap<ConnectionId, PeerId>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("{MOST} connections came from {0} already")]
 struct Crowded(IpAddr);
+
+#[derive(Debug, thiserror::Error)]
+#[error("dialled by another address already")]
+struct Dialled;
 
 /// Whoever has one IPv6 address has the 2^64 around it.
 fn place(ip: IpAddr) -> IpAddr {
@@ -92,11 +99,15 @@ impl NetworkBehaviour for Behaviour {
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        _: PeerId,
+        peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        // The other side could not tell a second one from a new one after a power cut, and would end the first.
+        if self.dialled.values().any(|other| *other == peer) {
+            return Err(ConnectionDenied::new(Dialled));
+        }
         Ok(dummy::ConnectionHandler)
     }
 
@@ -106,9 +117,13 @@ impl NetworkBehaviour for Behaviour {
     )]
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
+            FromSwarm::ConnectionEstablished(established) if established.endpoint.is_dialer() => {
+                self.dialled.insert(established.connection_id, established.peer_id);
+            }
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
             | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
                 self.connections.remove(&connection_id);
+                self.dialled.remove(&connection_id);
             }
             _ => {}
         }

@@ -65,8 +65,9 @@ const DIAL_WITHIN: Duration = Duration::from_secs(10);
 /// A connection without a stream is closed after that.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Connections that are being encrypted; each costs a few milliseconds.
-const MOST_PENDING: u32 = 16;
+/// Connections that are being encrypted, of which one place may have eight: whoever opens them and says nothing must come from
+/// many places to keep others out.
+const MOST_PENDING: u32 = 128;
 
 /// Two nodes that dial each other know of it by then.
 const CROSSED_WITHIN: Duration = Duration::from_secs(10);
@@ -270,6 +271,7 @@ impl Net {
                     self.hub.with(|gossip, now_ms| gossip.tick(now_ms));
                     self.dial();
                     self.forget_absent();
+                    self.around.forget(tokio::time::Instant::now());
                 }
                 event = self.swarm.select_next_some() => self.swarm_event(event),
                 Some(request) = requests.recv() => self.request(request),
@@ -307,7 +309,7 @@ impl Net {
                 Event::Failed => {}
             },
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
-                self.places.insert(peer_id, endpoint.get_remote_address().clone());
+                self.places.entry(peer_id).or_insert_with(|| endpoint.get_remote_address().clone());
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
                 self.places.remove(&peer_id);
@@ -354,8 +356,7 @@ impl Net {
             self.hub.disconnect(slot, &link, &"it connected anew");
         }
         let relation = self.relation(&peer);
-        let admitted = relation != Relation::Unknown || self.is_beside(&peer) || self.has_room(&peer);
-        match admitted.then(|| self.hub.connect(peer, relation, connection, opened)).flatten() {
+        match self.admits(&peer).then(|| self.hub.connect(peer, relation, connection, opened)).flatten() {
             Some((slot, link)) => {
                 if relation != Relation::Autopeered {
                     self.tell_auto(&peer, Told::Block);
@@ -382,18 +383,42 @@ impl Net {
         }
     }
 
-    /// Whether one more peer may be here that nobody named or chose.
-    fn has_room(&self, peer: &PeerId) -> bool {
-        let place = |peer: &PeerId| self.places.get(peer).and_then(tcp::socket_address).map(|at| at.ip());
-        let strangers = self.hub.links().filter(|(_, link)| self.relation(&link.peer) == Relation::Unknown);
-        let places = strangers.map(|(_, link)| place(&link.peer)).collect::<Vec<_>>();
-        crowd::has_room(self.unknown_peers, &places, place(peer))
+    /// Connected peers that nobody named or chose.
+    fn strangers(&self) -> impl Iterator<Item = PeerId> {
+        self.hub.links().map(|(_, link)| link.peer).filter(|peer| self.relation(peer) == Relation::Unknown)
+    }
+
+    /// Whether one more of them may be here, from this place.
+    fn has_room(&self, from: Option<IpAddr>) -> bool {
+        let places = self.strangers().map(|peer| self.place(&peer)).collect::<Vec<_>>();
+        crowd::has_room(self.unknown_peers, &places, from)
+    }
+
+    fn place(&self, peer: &PeerId) -> Option<IpAddr> {
+        self.places.get(peer).and_then(tcp::socket_address).map(|at| at.ip())
     }
 
     /// However many others there are: see [`Around::is_beside`].
     fn is_beside(&self, peer: &PeerId) -> bool {
-        self.unknown_peers > 0
-            && self.around.is_beside(&self.swarm.local_peer_id().to_base58(), &peer.to_base58())
+        let connected = |id: &str| id.parse().is_ok_and(|peer| self.hub.find(&peer).is_some());
+        let own = self.swarm.local_peer_id().to_base58();
+        self.unknown_peers > 0 && self.around.is_beside(&own, &peer.to_base58(), connected)
+    }
+
+    /// Whether a peer may stay. One beside this node takes the place of one that is not any more, when too many were.
+    fn admits(&mut self, peer: &PeerId) -> bool {
+        if self.relation(peer) != Relation::Unknown || self.has_room(self.place(peer)) {
+            return true;
+        }
+        if !self.is_beside(peer) {
+            return false;
+        }
+        let others = self.strangers().filter(|other| !self.is_beside(other)).collect::<Vec<_>>();
+        if let Some(other) = others.first().filter(|_| others.len() >= self.unknown_peers) {
+            self.hub.end(other, &"another node is beside this one");
+            self.leave(*other);
+        }
+        true
     }
 
     /// Whom autopeering chose, and who does not come, makes room for another one.
@@ -456,19 +481,24 @@ impl Net {
         let mark = self.lan.as_ref().map(|(_, mark)| *mark);
         let now = tokio::time::Instant::now();
         for neighbour in neighbours.into_iter().filter(|one| one.card.network == mark) {
-            self.around.hear(neighbour, now);
-        }
-        for neighbour in self.around.rested(now) {
-            let Ok(peer) = neighbour.card.id.parse::<PeerId>() else { continue };
-            let here = self.swarm.is_connected(&peer) || self.hub.find(&peer).is_some();
-            let welcome = || self.known.get(&peer).is_some() || self.is_beside(&peer) || self.has_room(&peer);
-            if here || !welcome() {
+            let (address, id) = (neighbour.address, neighbour.card.id.clone());
+            let (rested, Ok(peer)) = (self.around.hear(neighbour.clone(), now), id.parse::<PeerId>()) else {
                 continue;
-            }
-            self.around.dialled(&neighbour, now);
-            tracing::info!(%peer, address = %neighbour.address, "node of this network found on the local network");
+            };
+            let here = || self.swarm.is_connected(&peer) || self.hub.find(&peer).is_some();
+            let welcome = || {
+                let known = self.known.get(&peer).is_some();
+                known || self.is_beside(&peer) || self.has_room(Some(address.ip()))
+            };
             // Somebody else may say so, too: whoever it is has to prove it.
-            self.dial_at(peer, vec![tcp::multiaddr(neighbour.address)], PeerCondition::Disconnected);
+            if rested
+                && !here()
+                && welcome()
+                && self.dial_at(peer, vec![tcp::multiaddr(address)], PeerCondition::Disconnected)
+            {
+                self.around.dialled(&neighbour, now);
+                tracing::info!(%peer, %address, "node of this network found on the local network");
+            }
         }
     }
 
@@ -515,11 +545,10 @@ impl Net {
         self.dial_at(peer, addresses, PeerCondition::DisconnectedAndNotDialing);
     }
 
-    fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, condition: PeerCondition) {
+    fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, condition: PeerCondition) -> bool {
         let options = DialOpts::peer_id(peer).condition(condition).addresses(addresses).build();
-        if let Err(error) = self.swarm.dial(options) {
-            tracing::debug!(%peer, %error, "peer not dialled");
-        }
+        let dialled = self.swarm.dial(options);
+        dialled.inspect_err(|error| tracing::debug!(%peer, %error, "peer not dialled")).is_ok()
     }
 
     fn request(&mut self, request: PeerRequest) {

@@ -222,7 +222,7 @@ impl Joining<'_> {
         };
         let (began, mut connected) = (Instant::now(), None);
         let mut found = Around::default();
-        let (mut earlier, mut heard, mut several) = (false, false, false);
+        let (mut earlier, mut heard, mut several, mut asked) = (false, false, false, None::<Instant>);
         loop {
             progress.step();
             progress.say(if several { SEVERAL } else { LOOKING }.to_owned());
@@ -246,7 +246,10 @@ impl Joining<'_> {
             // Who answered is there, whatever this machine's links are.
             let since =
                 if found.nodes().next().is_none() { connected } else { Some(connected.unwrap_or(began)) };
-            if since.is_none_or(|since| since.elapsed() < ANSWER_WITHIN) && began.elapsed() < FOUND_WITHIN {
+            // All are heard again before one is asked again.
+            let again = asked.is_some_and(|asked| asked.elapsed() < ANSWER_WITHIN);
+            let early = since.is_none_or(|since| since.elapsed() < ANSWER_WITHIN);
+            if again || early && began.elapsed() < FOUND_WITHIN {
                 continue;
             }
             let open = || found.nodes().filter(|one| one.card.open);
@@ -266,7 +269,7 @@ impl Joining<'_> {
                     // It may be gone, and another one there.
                     found.clear();
                     lan.hurry();
-                    wait(PAUSE_S, progress).await;
+                    asked = Some(Instant::now());
                 }
                 // Where there is a network, another one is not what its owner wants: better to wait.
                 (0, _)

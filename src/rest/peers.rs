@@ -39,7 +39,7 @@ pub(super) struct PeerJson {
 
 #[derive(Serialize)]
 struct GossipJson {
-    heartbeat: Option<HeartbeatJson>,
+    heartbeat: HeartbeatJson,
     metrics: MetricsJson,
 }
 
@@ -82,16 +82,18 @@ impl From<PeerInfo> for PeerJson {
             alias: peer.alias,
             relation,
             connected: peer.state.is_some(),
-            gossip: peer.state.map(GossipJson::from),
+            // HORNET: > heartbeat: null before the first one; published clients take no peer with that
+            gossip: peer.state.and_then(GossipJson::of),
         }
     }
 }
 
-impl From<PeerState> for GossipJson {
-    fn from(state: PeerState) -> Self {
+impl GossipJson {
+    /// `None` until the peer told where it is.
+    fn of(state: PeerState) -> Option<Self> {
         let counters = state.counters;
-        Self {
-            heartbeat: state.heartbeat.map(HeartbeatJson::from),
+        Some(Self {
+            heartbeat: state.heartbeat?.into(),
             metrics: MetricsJson {
                 new_blocks: counters.new_blocks,
                 known_blocks: counters.known_blocks,
@@ -105,7 +107,7 @@ impl From<PeerState> for GossipJson {
                 sent_heartbeats: counters.sent_heartbeats,
                 dropped_packets: counters.dropped_packets,
             },
-        }
+        })
     }
 }
 
@@ -121,11 +123,10 @@ impl From<Heartbeat> for HeartbeatJson {
     }
 }
 
-/// All peers; HORNET: > null when there is none.
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Option<Vec<PeerJson>>>, ApiError> {
+/// All peers.
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Vec<PeerJson>>, ApiError> {
     let peers = api.peers.list().await?;
-    let peers = peers.into_iter().map(PeerJson::from).collect::<Vec<_>>();
-    Ok(Json(Some(peers).filter(|peers| !peers.is_empty())))
+    Ok(Json(peers.into_iter().map(PeerJson::from).collect()))
 }
 
 fn check_id(id: &str) -> Result<(), ApiError> {

@@ -1,7 +1,7 @@
 //! Gossip between two real nodes of this machine: one has a network, the other syncs it from genesis, by gossip alone.
 //!
 //! `cargo bench --bench gossip`: 260 milestones of 308 blocks of 292 bytes (80,080 blocks), and 2,000 milestones of one block
-//! (`-- --full`: 10,000). `blocks/s` is from the start of the process to the newest milestone confirmed, processor time that of
+//! (`-- --full`: 10,000). Then 10,000 more blocks are posted to the first while the other follows: from socket to solid. `blocks/s` is from the start of the process to the newest milestone confirmed, processor time that of
 //! the whole process. The last line is one JSON object; `vs` is the limit that the project set itself (a share of what HORNET
 //! 2.0.1 takes) divided by our figure, so that more than 1 is within it. Beside HORNET itself, by hand: gossip.md.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark reports and panics")]
@@ -22,7 +22,7 @@ use osmia::ledger::authority::Authority;
 use osmia::ledger::whiteflag::Question;
 use osmia::protocol::address::Address;
 use osmia::protocol::blake2b_256;
-use osmia::protocol::block::{Block, Parents, Payload};
+use osmia::protocol::block::{Block, Parents, Payload, id_of};
 use osmia::protocol::id::BlockId;
 use osmia::protocol::milestone::{Essence, Milestone, Signature};
 use osmia::protocol::tagged_data::TaggedData;
@@ -35,6 +35,8 @@ mod http;
 
 /// Processor time for each block that a node may take (0.4 of what HORNET takes), in microseconds.
 const CPU_LIMIT_US: f64 = 100.0;
+/// The same for a node that follows (0.25).
+const FOLLOWING_CPU_LIMIT_US: f64 = 120.0;
 /// Memory after such a sync: half of what HORNET takes.
 const MEMORY_LIMIT_MIB: f64 = 128.0;
 /// What HORNET's better engine did.
@@ -97,8 +99,61 @@ fn main() {
         row("cpu_us_per_block", cpu_us, large.then_some(CPU_LIMIT_US / cpu_us));
         row("serving_cpu_us_per_block", served_us, None);
         row("peak_rss_mib", memory, Some(MEMORY_LIMIT_MIB / memory));
+        if large {
+            let (before, started) = (node.cpu_s(), Instant::now());
+            let count = follow(&leader, &node);
+            let rate = count / started.elapsed().as_secs_f64();
+            let (cpu_us, memory) = ((node.cpu_s() - before) * 1e6 / count, node.peak_mib());
+            println!(
+                "following: {rate:.0} blocks/s, {cpu_us:.0} us of CPU a block from socket to solid, peak {memory:.0} MiB"
+            );
+            let mut row = |figure: &str, value: f64, vs: Option<f64>| {
+                rows.insert(format!("following_{figure}"), serde_json::json!({ "value": value, "vs": vs }));
+            };
+            row("blocks_per_s", rate, None);
+            row("cpu_us_per_block", cpu_us, Some(FOLLOWING_CPU_LIMIT_US / cpu_us));
+            row("peak_rss_mib", memory, Some(MEMORY_LIMIT_MIB / memory));
+        }
     }
     println!("{}", serde_json::to_string(&rows).unwrap());
+}
+
+/// Clients post blocks to one node until they are solid on the other; gives their number.
+fn follow(leader: &Node, node: &Node) -> f64 {
+    const CLIENTS: u32 = 4;
+    const EACH: u32 = 2_500;
+    let tips: serde_json::Value = serde_json::from_slice(&leader.get("/api/core/v2/tips")).unwrap();
+    let tip = BlockId::from_hex(tips["tips"][0].as_str().unwrap()).unwrap();
+    let api = leader.api;
+    let client = move |client: u32| {
+        let mut last = tip;
+        for number in 0..EACH {
+            let noise = blake2b_256(&[client.to_le_bytes(), number.to_le_bytes()].concat());
+            let data = TaggedData::new(b"bench".to_vec(), noise.repeat(7)[..200].to_vec()).unwrap();
+            let (parents, payload) =
+                (Parents::from_unsorted(vec![last]).unwrap(), Some(Payload::TaggedData(data)));
+            let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
+            let header = ["Content-Type: application/vnd.iota.serializer-v1"];
+            let answer = http::request(api, "POST", "/api/core/v2/blocks", &header, &bytes).unwrap();
+            assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+            last = id_of(&bytes);
+        }
+        last
+    };
+    let clients = (0..CLIENTS).map(|number| std::thread::spawn(move || client(number))).collect::<Vec<_>>();
+    for last in clients.into_iter().map(|client| client.join().unwrap()) {
+        let started = Instant::now();
+        let is_solid = || {
+            let path = format!("/api/core/v2/blocks/{last}/metadata");
+            let metadata = serde_json::from_slice::<serde_json::Value>(&node.get(&path)).unwrap_or_default();
+            metadata["isSolid"] == true
+        };
+        while !is_solid() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{last} does not arrive");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    f64::from(CLIENTS * EACH)
 }
 
 /// Makes the store of a node that has such a network; gives the number of its blocks.
@@ -212,9 +267,12 @@ impl Node {
         Self { child, api: word("rest=").parse().unwrap(), peer }
     }
 
+    fn get(&self, path: &str) -> Vec<u8> {
+        http::request(self.api, "GET", path, &[], &[]).unwrap().body
+    }
+
     fn confirmed(&self) -> u32 {
-        let answer = http::request(self.api, "GET", "/api/core/v2/info", &[], &[]).unwrap();
-        let info: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let info: serde_json::Value = serde_json::from_slice(&self.get("/api/core/v2/info")).unwrap();
         u32::try_from(info["status"]["confirmedMilestone"]["index"].as_u64().unwrap()).unwrap()
     }
 

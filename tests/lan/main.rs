@@ -254,14 +254,20 @@ fn main() {
     };
     attach_everywhere();
 
-    // Two and two for a minute; milestones go on on one side. What the other side attaches is too deep afterwards.
+    // Two and two for a minute; milestones go on on one side.
     switch.cut(&[own, one.link, two.link]);
     let (before, cut) = (one.confirmed(), Instant::now());
     wait_for("end of the cut", || cut.elapsed() >= CUT);
     let reached = one.confirmed();
     assert!(reached >= before + 20 && two.confirmed() + 2 >= reached, "{before} to {reached}");
+    assert!(
+        three.get("/api/core/v2/info").is_none() && four.get("/api/core/v2/info").is_none(),
+        "not cut off"
+    );
     switch.cut(&[]);
     let healed = Instant::now();
+    wait_for("answer of one that was cut off", || three.confirmed() > 0);
+    assert!(three.confirmed() < reached, "it knew of {reached} before the networks met again");
     wait_for("synced network after the cut", || {
         nodes.iter().all(|node| node.confirmed() >= reached && node.is_healthy())
     });

@@ -420,10 +420,10 @@ fn own_block(asked: &Exchange, answer: &Answer, ground: &Ground) -> Result<(), S
 fn peers(asked: &Exchange, answer: &Answer, _: &Ground) -> Result<(), String> {
     same_head(asked, answer)?;
     let alone = |peers: &Value| {
-        let peers = peers.as_array().cloned().unwrap_or_default();
-        peers.into_iter().filter(|peer| peer["connected"] == false).collect::<Vec<_>>()
+        let peers = peers.as_array().ok_or_else(|| format!("no list of peers: {peers}"))?;
+        Ok::<_, String>(peers.iter().filter(|peer| peer["connected"] == false).cloned().collect::<Vec<_>>())
     };
-    equal("peers", &alone(&json_of(answer)?), &alone(asked.json()))
+    equal("peers", &alone(&json_of(answer)?)?, &alone(asked.json())?)
 }
 
 /// The file holds the ledger and the solid entry points that HORNET's has.

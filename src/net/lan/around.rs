@@ -1,5 +1,6 @@
 //! Who is on the local network, by what nodes there say.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -33,17 +34,18 @@ pub struct Around {
 }
 
 impl Around {
-    /// A node said who it is. Whoever says so from another address is another one.
-    pub fn hear(&mut self, neighbour: Neighbour, now: Instant) {
+    /// A node said who it is. Whoever says so from another address is another one. Gives whether it may be dialled: it is
+    /// remembered, and was not dialled of late.
+    pub fn hear(&mut self, neighbour: Neighbour, now: Instant) -> bool {
         self.forget(now);
         let of = |other: &Neighbour| (other.address.ip(), other.card.id.clone());
         if let Some(seen) = self.seen.iter_mut().find(|seen| of(&seen.neighbour) == of(&neighbour)) {
             (seen.neighbour, seen.heard) = (neighbour, now);
-            return;
+            return seen.dialled.is_none_or(|at| now.duration_since(at) >= DIAL_EVERY);
         }
         let from = |ip: IpAddr| move |seen: &&Seen| seen.neighbour.address.ip() == ip;
         if self.seen.iter().filter(from(neighbour.address.ip())).count() >= MOST_OF_ONE {
-            return;
+            return false;
         }
         if self.seen.len() >= MOST {
             let oldest = self.seen.iter().enumerate().min_by_key(|(_, seen)| seen.heard);
@@ -52,6 +54,7 @@ impl Around {
             }
         }
         self.seen.push(Seen { neighbour, heard: now, dialled: None });
+        true
     }
 
     /// Forgets those that are gone.
@@ -69,12 +72,6 @@ impl Around {
         self.seen.iter().map(|seen| &seen.neighbour)
     }
 
-    /// Those that were not dialled of late.
-    pub fn rested(&self, now: Instant) -> Vec<Neighbour> {
-        let rested = |seen: &&Seen| seen.dialled.is_none_or(|at| now.duration_since(at) >= DIAL_EVERY);
-        self.seen.iter().filter(rested).map(|seen| seen.neighbour.clone()).collect()
-    }
-
     /// This one is being dialled.
     pub fn dialled(&mut self, neighbour: &Neighbour, now: Instant) {
         let seen = self.seen.iter_mut().filter(|seen| seen.neighbour == *neighbour);
@@ -82,12 +79,18 @@ impl Around {
     }
 
     /// Whether a node is the next one, or the one before, in the circle of the identities of those that are there. When all
-    /// let these two in, whoever else is connected, a network of many nodes is one.
-    pub fn is_beside(&self, own: &str, id: &str) -> bool {
-        let others = || self.nodes().map(|node| node.card.id.as_str()).filter(|other| *other != own);
-        let next = others().filter(|other| *other > own).min().or_else(|| others().min());
-        let before = others().filter(|other| *other < own).max().or_else(|| others().max());
-        next == Some(id) || before == Some(id)
+    /// let these two in, whoever else is connected, a network of many nodes is one. Who lets nobody in, or was dialled and is
+    /// not `connected`, is not in it.
+    pub fn is_beside(&self, own: &str, id: &str, connected: impl Fn(&str) -> bool) -> bool {
+        let is_in = |seen: &&Seen| {
+            let other = seen.neighbour.card.id.as_str();
+            seen.neighbour.card.open && (other == id || seen.dialled.is_none() || connected(other))
+        };
+        let ids = self.seen.iter().filter(is_in).map(|seen| seen.neighbour.card.id.as_str());
+        let others = ids.filter(|other| *other != own).collect::<BTreeSet<_>>();
+        let next = others.range(own..).next().or_else(|| others.first());
+        let before = others.range(..own).next_back().or_else(|| others.last());
+        next == Some(&id) || before == Some(&id)
     }
 }
 
@@ -114,9 +117,17 @@ mod tests {
         }
         for (own, beside) in [("a", ["e", "b"]), ("b", ["a", "c"]), ("e", ["d", "a"])] {
             for id in ids {
-                assert_eq!(around.is_beside(own, id), beside.contains(&id), "{id} of {own}");
+                assert_eq!(around.is_beside(own, id, |_| false), beside.contains(&id), "{id} of {own}");
             }
         }
+        // One that does not answer, and one that lets nobody in, are passed over.
+        around.dialled(&node("b", 0), now);
+        assert!(around.is_beside("a", "c", |_| false) && !around.is_beside("a", "c", |id| id == "b"));
+        assert!(around.is_beside("a", "b", |_| false), "it may come by itself");
+        let mut closed = node("c", 4);
+        closed.card.open = false;
+        around.hear(closed, now);
+        assert!(around.is_beside("a", "d", |_| false) && !around.is_beside("a", "c", |_| false));
     }
 
     #[test]
@@ -129,16 +140,19 @@ mod tests {
             around.hear(node(&format!("{number}"), 2), now);
         }
         assert_eq!(around.nodes().count(), 1 + MOST_OF_ONE);
-        let real = around.rested(now).into_iter().filter(|node| node.card.id == "real").collect::<Vec<_>>();
-        assert_eq!(real.len(), 2, "both places are tried");
-        real.iter().for_each(|node| around.dialled(node, now));
-        assert_eq!(around.rested(now + Duration::from_secs(19)).len(), MOST_OF_ONE - 1);
-        assert_eq!(around.rested(now + Duration::from_secs(20)).len(), MOST_OF_ONE + 1);
+        // Both places of the real one are tried, none of them all the time.
+        for last in [1, 2] {
+            assert!(around.hear(node("real", last), now));
+            around.dialled(&node("real", last), now);
+            assert!(!around.hear(node("real", last), now + Duration::from_secs(19)));
+            assert!(around.hear(node("real", last), now + Duration::from_secs(20)));
+        }
+        assert!(!around.hear(node("one more", 2), now));
         for last in 3..=255 {
             around.hear(node("another", last), now);
         }
         assert_eq!(around.nodes().count(), MOST);
-        around.forget(now + FORGET_AFTER);
+        around.forget(now + Duration::from_secs(20) + FORGET_AFTER);
         assert_eq!(around.nodes().count(), 0);
     }
 }

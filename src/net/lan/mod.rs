@@ -5,7 +5,7 @@
 mod around;
 pub mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub const PORT: u16 = 5353;
 pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), PORT);
 
 /// Numbers of interfaces that are tried: a machine that makes virtual ones counts on.
-const INTERFACES: std::ops::RangeInclusive<u32> = 1..=1024;
+const INTERFACES: std::ops::RangeInclusive<u32> = 1..=256;
 
 /// The loopback interface has this number everywhere.
 const LOOPBACK: u32 = 1;
@@ -35,8 +35,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// RFC 6762 §6: > a record is not multicast again within one second
 const GAP: Duration = Duration::from_secs(1);
 
-/// Messages that are looked at in a second; more is no discovery.
-const MOST_MESSAGES: u32 = 100;
+/// Messages of one address, and addresses, that are looked at in a second; more is no discovery.
+const MOST_MESSAGES: u32 = 10;
+const MOST_SENDERS: usize = 32;
 
 /// RFC 6762 §17: > no larger than 9000 bytes
 const MOST_BYTES: usize = 9_000;
@@ -63,7 +64,7 @@ pub struct Lan {
     /// What is being received.
     buffer: Vec<u8>,
     /// Messages looked at, since when.
-    looked_at: (Instant, u32),
+    looked_at: (Instant, BTreeMap<IpAddr, u32>),
     /// Somebody asked.
     answer: Option<Instant>,
     said: Option<Instant>,
@@ -92,7 +93,7 @@ impl Lan {
             next_call: Instant::now(),
             pause: PAUSES.0,
             buffer: vec![0; MOST_BYTES],
-            looked_at: (Instant::now(), 0),
+            looked_at: (Instant::now(), BTreeMap::new()),
             answer: None,
             said: None,
         })
@@ -120,7 +121,7 @@ impl Lan {
                 received = self.socket.recv_from(&mut self.buffer) => {
                     // A failure is one of an earlier message: another one may come.
                     let Ok((length, from)) = received else { continue };
-                    if !self.has_time() {
+                    if !self.has_time_for(from.ip()) {
                         continue;
                     }
                     let bytes = self.buffer[..length].to_vec();
@@ -135,12 +136,17 @@ impl Lan {
     }
 
     /// Whether one more message may be looked at.
-    fn has_time(&mut self) -> bool {
+    fn has_time_for(&mut self, from: IpAddr) -> bool {
         if self.looked_at.0.elapsed() >= GAP {
-            self.looked_at = (Instant::now(), 0);
+            self.looked_at = (Instant::now(), BTreeMap::new());
         }
-        self.looked_at.1 += 1;
-        self.looked_at.1 <= MOST_MESSAGES
+        let counts = &mut self.looked_at.1;
+        if counts.len() >= MOST_SENDERS && !counts.contains_key(&from) {
+            return false;
+        }
+        let count = counts.entry(from).or_default();
+        *count += 1;
+        *count <= MOST_MESSAGES
     }
 
     fn hear(&mut self, bytes: &[u8], from: SocketAddr) -> Vec<Neighbour> {
