@@ -148,13 +148,17 @@ impl Keeper {
         if first > newest {
             return Err(Error::TooSoon);
         }
-        // Who begins there must find the milestones after it, though this node goes on pruning: not in the older half.
-        let part = |quarters: u32| MilestoneIndex(oldest.0 + (newest.0 - oldest.0) / 4 * quarters);
-        let target = MilestoneIndex(newest.0.saturating_sub(depth)).max(first).max(part(3));
+        // Who begins there must find the milestones after it, though this node goes on pruning, which it does when it has many.
+        let kept = newest.0.saturating_sub(oldest.0);
+        let (deepest, usable) = match kept < JOIN_EVERY {
+            true => (kept, first),
+            false => (kept / 4 * 3, MilestoneIndex(oldest.0 + kept / 8).max(first)),
+        };
+        let target = MilestoneIndex(newest.0.saturating_sub(depth.min(deepest))).max(first);
         let path = self.folder.join(JOIN);
         let recent = |full: full::Header| {
             let taken = full.target.index;
-            taken >= first.max(part(2)) && taken.0.saturating_add(JOIN_EVERY) >= target.0
+            taken >= usable && taken.0.saturating_add(JOIN_EVERY) >= target.0
         };
         if !read_full(&path).is_some_and(recent) {
             self.check_room()?;

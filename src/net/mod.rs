@@ -481,14 +481,14 @@ impl Net {
         let mark = self.lan.as_ref().map(|(_, mark)| *mark);
         let now = tokio::time::Instant::now();
         for neighbour in neighbours.into_iter().filter(|one| one.card.network == mark) {
-            let (address, id) = (neighbour.address, neighbour.card.id.clone());
+            let (address, id, open) = (neighbour.address, neighbour.card.id.clone(), neighbour.card.open);
             let (rested, Ok(peer)) = (self.around.hear(neighbour.clone(), now), id.parse::<PeerId>()) else {
                 continue;
             };
             let here = || self.swarm.is_connected(&peer) || self.hub.find(&peer).is_some();
             let welcome = || {
                 let known = self.known.get(&peer).is_some();
-                known || self.is_beside(&peer) || self.has_room(Some(address.ip()))
+                known || open && (self.is_beside(&peer) || self.has_room(Some(address.ip())))
             };
             // Somebody else may say so, too: whoever it is has to prove it.
             if rested
