@@ -7,6 +7,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod budget;
 mod neighbours;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ed25519_zebra::{SigningKey, VerificationKey};
 
+use budget::Budget;
 use neighbours::{Neighbours, Salt, distance};
 use wire::{Key, Message, Ping, Ports, Told};
 
@@ -55,12 +57,6 @@ const LOOK_WHEN_FULL_MS: u64 = 60_000;
 
 /// hive.go `defaultNeighborSkipTimeout`.
 const SKIP_FOR_MS: u64 = 300_000;
-
-/// Datagrams that are looked at, in a second: each costs a signature check. From where nobody is known there may be so many
-/// that those of known nodes find their time.
-const MOST_DATAGRAMS: u32 = 200;
-const MOST_OF_ONE: u32 = 20;
-const MOST_OF_STRANGERS: u32 = 100;
 
 /// The time, for counting and for telling.
 #[derive(Debug, Clone, Copy)]
@@ -177,16 +173,6 @@ struct Open {
     tries: u8,
 }
 
-/// Datagrams looked at, in which second of the clock.
-#[derive(Debug, Default)]
-struct LookedAt {
-    second: u64,
-    /// Of each address where somebody is known or was asked.
-    known: BTreeMap<IpAddr, u32>,
-    all_known: u32,
-    strangers: u32,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Autopeering {
@@ -206,7 +192,7 @@ pub struct Autopeering {
     verify_ms: u64,
     query_ms: u64,
     look_ms: u64,
-    looked_at: LookedAt,
+    budget: Budget,
     outputs: VecDeque<Output>,
 }
 
@@ -233,7 +219,7 @@ impl Autopeering {
             verify_ms: now.ms,
             query_ms: now.ms + ANSWER_WITHIN_MS,
             look_ms: now.ms,
-            looked_at: LookedAt::default(),
+            budget: Budget::default(),
             outputs: VecDeque::new(),
         };
         this.new_salts(now, random);
@@ -357,25 +343,13 @@ impl Autopeering {
         }
     }
 
-    /// O(nodes known), which is little beside a signature check.
+    /// Whether a datagram from there may be looked at. O(nodes known), which is little beside a signature check.
     fn has_time_for(&mut self, from: IpAddr, now: Now) -> bool {
-        let second = now.ms / 1_000;
-        if self.looked_at.second != second {
-            self.looked_at = LookedAt { second, ..LookedAt::default() };
-        }
         let is_known =
             self.nodes.values().any(|node| node.ip == from && (node.verified > 0 || node.is_entry));
-        let looked = &mut self.looked_at;
-        if !is_known && !self.open.iter().any(|open| open.to.ip() == from) {
-            looked.strangers += 1;
-            return looked.strangers <= MOST_OF_STRANGERS;
-        }
-        let count = looked.known.entry(from).or_default();
-        if *count >= MOST_OF_ONE || looked.all_known >= MOST_DATAGRAMS {
-            return false;
-        }
-        (*count, looked.all_known) = (*count + 1, looked.all_known + 1);
-        true
+        let was_asked = || self.open.iter().any(|open| open.to.ip() == from);
+        let known = is_known || was_asked();
+        self.budget.take(from, known, now.ms / 1_000)
     }
 
     fn pinged(&mut self, key: Key, ping: &Ping, data: &[u8], from: SocketAddr, now: Now) {

@@ -3,11 +3,10 @@ use std::net::SocketAddr;
 
 use ed25519_zebra::{SigningKey, VerificationKey};
 
+use super::budget::MOST_OF_ONE;
 use super::neighbours::{Salt, distance};
 use super::wire::{self, Key, Message};
-use super::{
-    Autopeering, EntryNode, INBOUND, MOST_NODES, MOST_OF_ONE, Now, OUTBOUND, Output, Own, Told, fnv,
-};
+use super::{Autopeering, EntryNode, INBOUND, MOST_NODES, Now, OUTBOUND, Output, Own, Told, fnv};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from([seed; 32])

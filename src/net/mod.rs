@@ -13,11 +13,11 @@ pub mod join;
 mod known;
 pub mod lan;
 mod outbox;
+mod sockets;
 mod stream;
 mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -40,6 +40,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 pub use hub::Hub;
+pub use sockets::Sockets;
 
 use crate::autopeering::Output;
 use crate::autopeering::wire::Key;
@@ -85,41 +86,6 @@ struct Behaviour {
     identify: identify::Behaviour,
     gossip: behaviour::Behaviour,
     join: Toggle<behaviour::Behaviour>,
-}
-
-/// Sockets that peers connect to, opened before the node gives up its rights to.
-#[derive(Debug)]
-pub struct Sockets(Vec<std::net::TcpListener>);
-
-impl Sockets {
-    /// Listens on each address. One of an address family that the machine has not is left out.
-    ///
-    /// # Errors
-    /// An address that is taken.
-    pub fn open(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
-        let mut sockets = Vec::new();
-        for address in addresses {
-            match tcp::bind(*address) {
-                Ok(socket) => sockets.push(socket),
-                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable || is_no_family(&error) => {
-                    tracing::warn!(%address, %error, "peers cannot connect to this address");
-                }
-                Err(error) => {
-                    return Err(error).with_context(|| format!("peering.bind: listening on {address}"));
-                }
-            }
-        }
-        Ok(Self(sockets))
-    }
-
-    /// Where peers connect to.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|socket| socket.local_addr().ok()).collect()
-    }
-}
-
-fn is_no_family(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
 /// Whom this node dials and who dials it: encrypted, identities proven, streams in one connection.
@@ -217,7 +183,7 @@ impl Net {
         let network_id = params.network_id();
         let protocol = StreamProtocol::try_from_owned(format!("/iota-gossip/{network_id}/1.0.0"))
             .map_err(|error| anyhow::anyhow!("name of the protocol: {error}"))?;
-        let tcp = Tcp::listening(sockets.0).context("listening for peers")?;
+        let tcp = Tcp::listening(sockets.into_listeners()).context("listening for peers")?;
         let most = u32::try_from(SLOTS).unwrap_or(u32::MAX);
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(MOST_PENDING))
