@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::confine::{self, Needs};
 use crate::mining::{bench, calibration};
 use crate::node::devnet::Devnet;
+use crate::pow::kernel::Kernel;
 use crate::pow::tuning::Override;
 use crate::tools::{self, Db, Tools};
 use crate::{hardware, node, rescue, timekeeper};
@@ -112,6 +113,12 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum PowCommand {
+    /// Compare the hashes of every kernel that this processor can run with the definition (TIP-12)
+    Check {
+        /// Seed of the blocks that are made up
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Measure every kernel with one, all but one, and all cores
     Bench {
         /// Milliseconds for each row
@@ -172,12 +179,21 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             let config = Config::parse(&devnet.founder()).context("--rest")?;
             node::run(&config, &devnet.data, &node::Board::default())
         }
+        Command::Pow { command: PowCommand::Check { seed } } => pow_check(seed),
         Command::Pow { command: PowCommand::Bench { ms, sustain, json } } => pow_bench(ms, sustain, json),
         Command::Tools(tools) => tools::run(tools, &mut std::io::stdout().lock()),
         Command::Db(db) => tools::run_db(db, &mut std::io::stdout().lock()),
         Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }
+}
+
+fn pow_check(seed: u64) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for kernel in Kernel::detect() {
+        writeln!(out, "{}: {} hashes are as defined", kernel.name(), kernel.check(seed)?)?;
+    }
+    Ok(())
 }
 
 fn pow_bench(ms: u32, sustain: Option<u64>, json: bool) -> anyhow::Result<()> {

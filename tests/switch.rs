@@ -7,13 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::ioctl::{Setter, ioctl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::ioctl::{IntegerSetter, Setter, ioctl};
 
 /// `_IOW('T', 202, int)` (linux/if_tun.h).
 const TUNSETIFF: rustix::ioctl::Opcode = 0x4004_54ca;
+/// `_IOW('T', 208, unsigned int)`; the number is passed by value.
+const TUNSETOFFLOAD: rustix::ioctl::Opcode = 0x4004_54d0;
 const IFF_TAP: i16 = 2;
 const IFF_NO_PI: i16 = 0x1000;
 
@@ -39,6 +45,10 @@ fn tap(name: &str) -> File {
     // JUSTIFICATION: neither std nor rustix has TUNSETIFF.
     // SAFETY: the control reads and writes one `struct ifreq`, which has the kernel's layout and outlives the call.
     unsafe { ioctl(&device, Setter::<TUNSETIFF, Request>::new(request)) }.unwrap();
+    // An emulator that had the device before leaves its offloads on: the kernel would hand out TCP without checksums.
+    // JUSTIFICATION: neither std nor rustix has TUNSETOFFLOAD.
+    // SAFETY: the control takes a number and no pointer.
+    unsafe { ioctl(&device, IntegerSetter::<TUNSETOFFLOAD>::new_usize(0)) }.unwrap();
     device
 }
 
@@ -50,7 +60,19 @@ enum Link {
 }
 
 impl Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tap(device) => device.as_fd(),
+            Self::Wire(socket) => socket.as_fd(),
+        }
+    }
+
+    /// Waits for a frame, but not for long.
     fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
+        let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        if poll(&mut [PollFd::new(&self.as_fd(), PollFlags::IN)], Some(&limit))? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         match self {
             Self::Tap(device) => (&*device).read(frame),
             Self::Wire(socket) => socket.recv(frame),
@@ -83,18 +105,23 @@ struct Shared {
     delay: std::ops::Range<Duration>,
     /// One frame of so many is lost.
     loss: u64,
+    ended: AtomicBool,
 }
 
-/// See the module.
-pub(crate) struct Switch(Arc<Shared>);
+/// See the module. Its links are free again when it is dropped.
+pub(crate) struct Switch {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
 
 impl Switch {
     pub(crate) fn start(delay: std::ops::Range<Duration>, loss: u64) -> Self {
         let state = Mutex::new(State { random: 7, ..State::default() });
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), delay, loss });
+        let shared =
+            Arc::new(Shared { state, changed: Condvar::new(), delay, loss, ended: AtomicBool::new(false) });
         let sender = shared.clone();
-        std::thread::spawn(move || sender.deliver());
-        Self(shared)
+        let threads = Mutex::new(vec![std::thread::spawn(move || sender.deliver())]);
+        Self { shared, threads }
     }
 
     /// Adds a tap device; gives the number of its link.
@@ -112,28 +139,40 @@ impl Switch {
 
     fn add(&self, end: Link) -> usize {
         let reader = Arc::new(end);
-        let mut state = self.0.state.lock().unwrap();
+        let mut state = self.shared.state.lock().unwrap();
         let link = state.links.len();
         state.links.push(reader.clone());
         drop(state);
-        let shared = self.0.clone();
-        std::thread::spawn(move || {
+        let shared = self.shared.clone();
+        self.threads.lock().unwrap().push(std::thread::spawn(move || {
             let mut frame = [0; FRAME_BYTES];
-            loop {
+            while !shared.ended.load(Ordering::Relaxed) {
                 match reader.receive(&mut frame) {
                     Ok(length) => shared.take(link, &frame[..length]),
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
                     // Its other end is down at the moment.
                     Err(_) => std::thread::sleep(Duration::from_millis(50)),
                 }
             }
-        });
+        }));
         link
     }
 
     #[allow(dead_code, reason = "not all tests cut")]
     /// From now on, these links reach each other alone, and so do the others.
     pub(crate) fn cut(&self, apart: &[usize]) {
-        self.0.state.lock().unwrap().apart = apart.iter().copied().collect();
+        self.shared.state.lock().unwrap().apart = apart.iter().copied().collect();
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_all();
+        for thread in self.threads.get_mut().unwrap().drain(..) {
+            // A thread that panicked has told why.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -158,7 +197,7 @@ impl Shared {
 
     fn deliver(&self) {
         let mut state = self.state.lock().unwrap();
-        loop {
+        while !self.ended.load(Ordering::Relaxed) {
             let now = Instant::now();
             let wait = match state.frames.first_key_value() {
                 Some(((when, _), _)) if *when <= now => {

@@ -22,20 +22,35 @@ pub(crate) struct Board {
     control: PathBuf,
     /// Of its link to the test's network.
     pub(crate) mac: &'static str,
+    /// Port of the host that leads to its API.
+    api: u16,
 }
 
 impl Board {
     /// Port of the host that leads to the board's API, as in `cargo image run`.
-    const API: u16 = 14_265;
+    pub(crate) const API: u16 = 14_265;
 
     /// Switches the `virt` board on. `kernel_arguments` are added to those on the card.
     pub(crate) fn boot(card: &Card, kernel_arguments: &[&str]) -> Self {
         let network = [
-            format!("-netdev user,id=user,hostfwd=tcp:127.0.0.1:{}-:14265", Self::API),
+            format!("-netdev {}", Self::user_network(Self::API)),
             "-device virtio-net-pci,netdev=user,romfile=".to_owned(),
             format!("-device virtio-net-pci,netdev=tap,romfile=,mac={}", host::MAC),
         ];
         Self::start("virt", card, kernel_arguments, &network)
+    }
+
+    /// Switches a `virt` board on that is on no network but that of `cargo image run`, its API at that port.
+    pub(crate) fn boot_apart(name: &str, card: &Card, api: u16) -> Self {
+        let network = ["-device virtio-net-pci,netdev=user,romfile=".to_owned()];
+        let mut board =
+            Self::start_named(name, "virt", card, &[], &Self::user_network(api), &network, host::MAC);
+        board.api = api;
+        board
+    }
+
+    fn user_network(api: u16) -> String {
+        format!("user,id=user,hostfwd=tcp:127.0.0.1:{api}-:14265")
     }
 
     /// Switches one of several `virt` boards on, whose link is a wire: its port, and that of the other end.
@@ -124,11 +139,11 @@ impl Board {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null());
         let qemu = command.spawn().unwrap();
-        Self { qemu: RefCell::new(qemu), console, serial, control, mac }
+        Self { qemu: RefCell::new(qemu), console, serial, control, mac, api: Self::API }
     }
 
     pub(crate) fn api(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], Self::API))
+        SocketAddr::from(([127, 0, 0, 1], self.api))
     }
 
     /// Waits until `happened`; shows the console when it does not.

@@ -1,5 +1,6 @@
 //! What can go wrong with a card: each ends in a running board that says so plainly.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::board::Board;
@@ -12,21 +13,43 @@ const CUTS: u32 = 15;
 /// Between two cuts while it grows.
 const STEP: Duration = Duration::from_millis(20);
 
+/// Boards that are cut at the same time.
+const BOARDS: u16 = 3;
+
 /// The plug is pulled at thirty moments of a first start; the next start of each card serves the API. qemu is killed:
 /// what the board had flushed is on the card, and of the rest what qemu had taken already, so this is the milder kind
 /// of cut, without writes out of order.
 pub(crate) fn power_cuts_during_the_first_start(_: &Card, _: &host::Lan) {
     let image = card::build_image();
+    let begun_anew = std::thread::scope(|scope| {
+        let boards = (0..BOARDS).map(|number| {
+            scope.spawn({
+                let image = &image;
+                move || cut_again_and_again(image, number)
+            })
+        });
+        // All of them are started before one is waited for.
+        let boards = boards.collect::<Vec<_>>();
+        boards.into_iter().map(|board| board.join().unwrap()).sum::<u32>()
+    });
+    println!("  growing was begun anew in {begun_anew} of {} starts", 2 * CUTS);
+    assert!(begun_anew > 0, "no cut came while the partition grew");
+}
+
+/// A board's share of the cuts; gives how often growing was begun anew.
+fn cut_again_and_again(image: &Path, number: u16) -> u32 {
+    let name = format!("cut{number}");
+    let boot = |card: &Card| Board::boot_apart(&name, card, Board::API + 1 + number);
     let whole = {
         let started = Instant::now();
-        let board = Board::boot(&Card::new(&image, "cut"), &[]);
+        let board = boot(&Card::new(image, &name));
         board.wait_healthy();
         started.elapsed()
     };
     let mut begun_anew = 0;
-    for cut in 0..2 * CUTS {
-        let card = Card::new(&image, "cut");
-        let board = Board::boot(&card, &[]);
+    for cut in (u32::from(number)..2 * CUTS).step_by(BOARDS.into()) {
+        let card = Card::new(image, &name);
+        let board = boot(&card);
         if cut < CUTS {
             board.console_says("data partition grown");
             std::thread::sleep(STEP * cut);
@@ -34,13 +57,12 @@ pub(crate) fn power_cuts_during_the_first_start(_: &Card, _: &host::Lan) {
             std::thread::sleep(whole * (cut + 1 - CUTS) / CUTS);
         }
         board.pull_plug();
-        let board = Board::boot(&card, &[]);
+        let board = boot(&card);
         board.wait_healthy();
         assert!(client::try_confirmed(board.api()).is_some_and(|index| index >= 1), "cut {cut}");
         begun_anew += u32::from(board.console_has("begun anew"));
     }
-    println!("  growing was begun anew in {begun_anew} of {} starts", 2 * CUTS);
-    assert!(begun_anew > 0, "no cut came while the partition grew");
+    begun_anew
 }
 
 /// Waits until the status page says `why`, in this state.

@@ -4,6 +4,7 @@
 //! it holds two states of 23 KB for each 128 lanes.
 
 mod batch;
+mod check;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod plan;
@@ -22,6 +23,41 @@ use word::Word;
 pub(crate) use word::{Bits, Trit};
 
 use super::curl::STATE_TRITS;
+
+/// An expression for the word of a kernel, which is a type in it.
+macro_rules! with_word {
+    (type $type:ty, $word:ident => $value:expr) => {{
+        type $word = $type;
+        $value
+    }};
+    ($kernel:expr, $word:ident => $value:expr) => {
+        match $kernel.word {
+            WordKind::U64 => with_word!(type u64, $word => $value),
+            #[cfg(target_arch = "x86_64")]
+            WordKind::Sse2 => with_word!(type x86::Sse2, $word => $value),
+            #[cfg(target_arch = "x86_64")]
+            WordKind::Avx => with_word!(type x86::Avx, $word => $value),
+            #[cfg(target_arch = "x86_64")]
+            WordKind::Ternary128 => with_word!(type x86::Ternary128, $word => $value),
+            #[cfg(target_arch = "x86_64")]
+            WordKind::Avx2 => with_word!(type x86::Avx2, $word => $value),
+            #[cfg(target_arch = "x86_64")]
+            WordKind::Ternary256 => with_word!(type x86::Ternary256, $word => $value),
+            #[cfg(target_arch = "x86_64")]
+            WordKind::Ternary512 => with_word!(type x86::Ternary512, $word => $value),
+            #[cfg(target_arch = "aarch64")]
+            WordKind::Neon => with_word!(type neon::Neon, $word => $value),
+        }
+    };
+}
+
+/// A kernel whose hashes are not those of the definition.
+#[derive(Debug, thiserror::Error)]
+#[error("kernel {kernel}: {what}")]
+pub struct Wrong {
+    kernel: &'static str,
+    what: String,
+}
 
 /// A word of lanes and the form of its rounds, such that this processor can run it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,73 +154,28 @@ impl Kernel {
 
     /// Hashes of one batch.
     pub fn lanes(self) -> usize {
-        match self.word {
-            WordKind::U64 => u64::LANES,
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Sse2 => x86::Sse2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Avx => x86::Avx::LANES,
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary128 => x86::Ternary128::LANES,
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Avx2 => x86::Avx2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary256 => x86::Ternary256::LANES,
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary512 => x86::Ternary512::LANES,
-            #[cfg(target_arch = "aarch64")]
-            WordKind::Neon => neon::Neon::LANES,
-        }
+        with_word!(self, W => W::LANES)
     }
 
     /// A search for nonces in share `share` of 256.
     pub(super) fn search(self, digest: &[u8; 32], zeros: u32, share: u8) -> Box<dyn Batches> {
-        let form = self.in_place;
-        match self.word {
-            WordKind::U64 => Box::new(search::Lanes::<u64>::new(digest, zeros, share, form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Sse2 => Box::new(search::Lanes::<x86::Sse2>::new(digest, zeros, share, form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Avx => Box::new(search::Lanes::<x86::Avx>::new(digest, zeros, share, form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary128 => {
-                Box::new(search::Lanes::<x86::Ternary128>::new(digest, zeros, share, form))
-            }
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Avx2 => Box::new(search::Lanes::<x86::Avx2>::new(digest, zeros, share, form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary256 => {
-                Box::new(search::Lanes::<x86::Ternary256>::new(digest, zeros, share, form))
-            }
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary512 => {
-                Box::new(search::Lanes::<x86::Ternary512>::new(digest, zeros, share, form))
-            }
-            #[cfg(target_arch = "aarch64")]
-            WordKind::Neon => Box::new(search::Lanes::<neon::Neon>::new(digest, zeros, share, form)),
-        }
+        with_word!(self, W => Box::new(search::Lanes::<W>::new(digest, zeros, share, self.in_place)))
     }
 
     /// Room to hash up to [`Kernel::lanes`] blocks at once.
     pub(super) fn checker(self) -> Box<dyn Check> {
-        let form = self.in_place;
-        match self.word {
-            WordKind::U64 => Box::new(batch::Lanes::<u64>::new(form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Sse2 => Box::new(batch::Lanes::<x86::Sse2>::new(form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Avx => Box::new(batch::Lanes::<x86::Avx>::new(form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary128 => Box::new(batch::Lanes::<x86::Ternary128>::new(form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Avx2 => Box::new(batch::Lanes::<x86::Avx2>::new(form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary256 => Box::new(batch::Lanes::<x86::Ternary256>::new(form)),
-            #[cfg(target_arch = "x86_64")]
-            WordKind::Ternary512 => Box::new(batch::Lanes::<x86::Ternary512>::new(form)),
-            #[cfg(target_arch = "aarch64")]
-            WordKind::Neon => Box::new(batch::Lanes::<neon::Neon>::new(form)),
-        }
+        with_word!(self, W => Box::new(batch::Lanes::<W>::new(self.in_place)))
+    }
+
+    /// Compares this kernel with the readable reference ([`curl`](super::curl)) on made-up blocks that follow from `seed`:
+    /// what a search finds, what batches say of claims, and every trit that either evaluates. Gives the number of hashes
+    /// compared, some 20 for each lane, each computed once more by the reference.
+    ///
+    /// # Errors
+    /// The first difference: this processor or this build must not work with the kernel.
+    pub fn check(self, seed: u64) -> Result<usize, Wrong> {
+        let compared = with_word!(self, W => check::all::<W>(self, seed));
+        compared.map_err(|what| Wrong { kernel: self.name(), what })
     }
 }
 
