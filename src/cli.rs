@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ enum Command {
         /// Little memory: smaller caches, no proof of work for others
         #[arg(long)]
         small: bool,
+        /// Page cache of each epoch at most, in MiB
+        #[arg(long)]
+        most_cache_mib: Option<NonZeroU32>,
         /// Report to a supervisor on standard output
         #[arg(long, hide = true)]
         supervised: bool,
@@ -139,11 +143,22 @@ enum PowCommand {
 /// What the user has to know; [`clap::Error`] for the command line itself.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::Result<()> {
     match Arguments::try_parse_from(arguments)?.command {
-        Command::Node { config, data, small, supervised, pow_kernel: kernel, pow_threads: threads } => {
+        Command::Node {
+            config,
+            data,
+            small,
+            most_cache_mib,
+            supervised,
+            pow_kernel: kernel,
+            pow_threads: threads,
+        } => {
             if supervised {
                 confine::await_go()?;
             }
-            let config = read_config(&config)?;
+            let mut config = read_config(&config)?;
+            if let Some(mib) = most_cache_mib {
+                config = config.with_cache_of_at_most(mib);
+            }
             let board = node::Board { supervised, pow: Override { kernel, threads } };
             node::run(&if small { config.small() } else { config }, &data, &board)
         }

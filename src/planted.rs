@@ -15,11 +15,14 @@ pub enum Bug {
     ReferencedTwice = 2,
     /// What the next milestone lacks is asked for once.
     NeverAskedAgain = 3,
+    /// Who was asked and does not answer is waited for.
+    WaitsForEver = 4,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 3] = [Self::DoubleSpend, Self::ReferencedTwice, Self::NeverAskedAgain];
+    pub const ALL: [Self; 4] =
+        [Self::DoubleSpend, Self::ReferencedTwice, Self::NeverAskedAgain, Self::WaitsForEver];
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -9,6 +9,8 @@
 
 pub mod layout;
 
+use std::num::NonZeroU32;
+
 use serde::Deserialize;
 
 use crate::pow::tuning::Override;
@@ -61,6 +63,9 @@ pub struct Run {
     /// How to do proof of work, where measuring would find the wrong thing.
     #[serde(default)]
     pub pow: Override,
+    /// Page cache of each of the node's epochs at most, in MiB, where memory is scarce.
+    #[serde(default)]
+    pub cache_mib: Option<NonZeroU32>,
 }
 
 /// A line of a GPIO chip.

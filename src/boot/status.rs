@@ -64,6 +64,10 @@ pub struct Status {
     pub temperature_c: Option<i32>,
     /// Spare computing power in hashes of proof of work, where the node tells.
     pub spare_hashes_per_s: Option<u64>,
+    /// Bytes that the node wrote to disk since its start, in whole pages.
+    pub written_bytes: Option<u64>,
+    /// Bytes of the blocks that it stored meanwhile.
+    pub block_bytes: Option<u64>,
     /// Seconds since the start.
     pub uptime_s: u64,
 }

@@ -328,6 +328,13 @@ impl Config {
         self
     }
 
+    /// The same for a board whose memory allows each epoch's page cache so many MiB.
+    #[must_use]
+    pub fn with_cache_of_at_most(mut self, mib: NonZeroU32) -> Self {
+        self.storage.cache_mib = self.storage.cache_mib.min(mib);
+        self
+    }
+
     /// Reads a configuration file's bytes.
     ///
     /// # Errors

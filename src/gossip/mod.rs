@@ -10,6 +10,7 @@
 //! | a parent that no milestone needs | needs no proof of work when it was asked for | needs it |
 //! | milestones that nobody signed | are kept as blocks, without proof of work | so are a few of each peer |
 //! | blocks of clients | sent to each peer twice | once |
+//! | a peer that asks for far too much | is answered as fast as it asks | loses what is too much, then the connection |
 //! | heartbeats while syncing | one for each milestone | five a second at most |
 //!
 //! Memory: at most [`SLOTS`] peers, 2 MiB for blocks that passed by, 6 MiB for requests.
@@ -257,8 +258,7 @@ impl Gossip {
         let Some(peer) = &mut self.peers[slot.place()] else { return };
         peer.counters.received_heartbeats = peer.counters.received_heartbeats.saturating_add(1);
         if !peer.heartbeats.take(now_ms) {
-            peer.counters.dropped_packets = peer.counters.dropped_packets.saturating_add(1);
-            return;
+            return peer.dropped();
         }
         peer.heartbeat = Some((heartbeat, now_ms));
         self.plan(now_ms);
@@ -278,8 +278,8 @@ impl Gossip {
             }
         }
         let may = peer.requests.take(now_ms);
-        if !may {
-            peer.counters.dropped_packets = peer.counters.dropped_packets.saturating_add(1);
+        if !may && peer.floods(now_ms) {
+            self.drop_peer(slot, Reason::Flood, now_ms);
         }
         may
     }
@@ -302,8 +302,9 @@ impl Gossip {
             if milestone.is_none() && !self.progress.almost_synced {
                 return Arrival::Ignore;
             }
+            // No offence: it passes on what others made.
             if !peer.blocks.take(now_ms) {
-                peer.counters.dropped_packets = peer.counters.dropped_packets.saturating_add(1);
+                peer.dropped();
                 return Arrival::Ignore;
             }
         }

@@ -29,6 +29,19 @@ pub enum Reason {
     /// It sent what can never be a block of this network.
     #[error("it sent an invalid block")]
     InvalidBlock,
+    /// It asked for far more than it may, again and again.
+    #[error("it asks for more than any node needs to")]
+    Flood,
+}
+
+impl Reason {
+    /// Whether it broke a rule, and did not just stop being of use.
+    pub fn is_offence(self) -> bool {
+        match self {
+            Self::InvalidBlock | Self::Flood => true,
+            Self::NoHeartbeat | Self::Silent | Self::Behind => false,
+        }
+    }
 }
 
 /// What passed between the two nodes, as `peers` of the API tells it (TIP-25).
@@ -184,6 +197,15 @@ const FORGED_PER_1000_SECONDS: u64 = 100;
 /// As many of them at once.
 const MOST_FORGED: u64 = 8;
 
+/// Seconds in which it may ask for twice that: one a minute.
+const EXCESSES_PER_1000_SECONDS: u64 = 16;
+
+/// As many of them at once.
+const MOST_EXCESSES: u64 = 10;
+
+/// A second has so many milliseconds.
+const SECOND_MS: u64 = 1_000;
+
 /// A connected peer.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -196,6 +218,9 @@ pub(super) struct Peer {
     pub(super) requests: Bucket,
     pub(super) heartbeats: Bucket,
     pub(super) forged: Bucket,
+    excesses: Bucket,
+    /// When a second began, and how many requests were dropped in it.
+    second: (u64, u64),
     pub(super) counters: Counters,
     /// The last heartbeat that was sent to it.
     pub(super) told_ms: u64,
@@ -223,9 +248,27 @@ impl Peer {
             requests: Bucket::new(1_000 * REQUESTS_PER_SECOND, 2 * REQUESTS_PER_SECOND, now_ms),
             heartbeats: Bucket::new(1_000 * HEARTBEATS_PER_SECOND, HEARTBEATS_PER_SECOND, now_ms),
             forged: Bucket::new(FORGED_PER_1000_SECONDS, MOST_FORGED, now_ms),
+            excesses: Bucket::new(EXCESSES_PER_1000_SECONDS, MOST_EXCESSES, now_ms),
+            second: (now_ms, 0),
             counters: Counters::default(),
             told_ms: now_ms,
         }
+    }
+
+    /// What came is more than it may send, and dropped.
+    pub(super) fn dropped(&mut self) {
+        self.counters.dropped_packets = self.counters.dropped_packets.saturating_add(1);
+    }
+
+    /// A request was dropped. Whether that goes on for too long: a fast node that syncs may exceed what it may ask for, but not
+    /// by as much again, all the time.
+    pub(super) fn floods(&mut self, now_ms: u64) -> bool {
+        self.dropped();
+        if now_ms >= self.second.0 + SECOND_MS {
+            self.second = (now_ms, 0);
+        }
+        self.second.1 += 1;
+        self.second.1 == REQUESTS_PER_SECOND && !self.excesses.take(now_ms)
     }
 
     /// Whether it has what belongs to a milestone; `None` when it has not, or has not said anything yet.

@@ -201,6 +201,26 @@ fn milestones_that_nobody_signed_are_few() {
 }
 
 #[test]
+fn who_asks_for_far_too_much_again_and_again_loses_the_connection() {
+    let mut gossip = Gossip::new(at(100), []);
+    let (busy, flood) = (connect(&mut gossip, 100), connect(&mut gossip, 100));
+    let (mut answered, mut ended) = (0, None);
+    for second in 0..30 {
+        let mut ask =
+            |slot, count| (0..count).filter(|_| gossip.may_ask(slot, false, 1_000 * second)).count();
+        // At first it may ask for twice as much.
+        assert!((32_000..=63_000).contains(&ask(busy, 63_000)), "at {second} s");
+        answered += ask(flood, 100_000);
+        if let Some((slot, reason)) = done(&mut gossip).1.first() {
+            assert_eq!((*slot, *reason, ended), (flood, Reason::Flood, None));
+            ended = Some(second);
+        }
+    }
+    assert_eq!((ended, answered), (Some(10), 32_000 * 12));
+    assert!(gossip.peer(busy).is_some());
+}
+
+#[test]
 fn peers_go_by_hornets_rules() {
     let mut gossip = Gossip::new(Progress { pruned: MilestoneIndex(50), ..at(100) }, []);
     let mute = gossip.connected(Relation::Known, 0).unwrap();

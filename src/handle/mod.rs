@@ -123,6 +123,17 @@ pub struct Status {
     pub latest_block: Option<Arc<[u8]>>,
     /// Rates between the last two milestones.
     pub rates: Rates,
+    /// What the node costs its disk.
+    pub wear: Wear,
+}
+
+/// What is written, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wear {
+    /// Bytes for disks, in whole pages; `None` where the kernel does not tell.
+    pub written_bytes: Option<u64>,
+    /// Bytes of the blocks that were stored.
+    pub block_bytes: u64,
 }
 
 /// TIP-25 `metrics` of the info route.

@@ -2,24 +2,27 @@
 
 use super::service::{Role, Spec};
 use super::setup;
+use crate::board::Run;
 use crate::firmware::cgroup::Limits;
 use crate::hardware;
-use crate::pow::tuning::Override;
 
 /// Kernel, PID 1, the other children, page cache to work with.
 const RESERVED_MIB: u64 = 192;
 
 /// The node may use all memory but a reserve; `small` is its profile for little memory.
-pub(super) fn node(small: bool, pow: &Override) -> Spec {
+pub(super) fn node(small: bool, board: &Run) -> Spec {
     let mut arguments =
         words(&["node", "--config", setup::CONFIG, "--data", setup::NODE_DATA, "--supervised"]);
     if small {
         arguments.push("--small".to_owned());
     }
-    if let Some(kernel) = &pow.kernel {
+    if let Some(mib) = board.cache_mib {
+        arguments.extend(["--most-cache-mib".to_owned(), mib.to_string()]);
+    }
+    if let Some(kernel) = &board.pow.kernel {
         arguments.extend(["--pow-kernel".to_owned(), kernel.clone()]);
     }
-    if let Some(threads) = pow.threads {
+    if let Some(threads) = board.pow.threads {
         arguments.extend(["--pow-threads".to_owned(), threads.to_string()]);
     }
     let memory_mib =
@@ -64,13 +67,19 @@ fn words(words: &[&str]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Override, node};
+    use super::node;
+    use crate::board::Board;
 
     #[test]
-    fn a_boards_word_on_proof_of_work_reaches_the_node() {
-        let board = Override { kernel: Some("neon/in-place".to_owned()), threads: Some(2) };
-        let arguments = node(true, &board).arguments.join(" ");
-        assert!(arguments.ends_with("--small --pow-kernel neon/in-place --pow-threads 2"), "{arguments}");
-        assert!(!node(false, &Override::default()).arguments.join(" ").contains("pow"));
+    fn a_boards_word_reaches_the_node() {
+        let run_of = |name| Board::all().unwrap().into_iter().find(|board| board.name == name).unwrap().run;
+        let mut run = run_of("zero2w");
+        run.pow.kernel = Some("neon/in-place".to_owned());
+        run.pow.threads = Some(2);
+        let arguments = node(true, &run).arguments.join(" ");
+        let expected = "--small --most-cache-mib 2 --pow-kernel neon/in-place --pow-threads 2";
+        assert!(arguments.ends_with(expected), "{arguments}");
+        let arguments = node(false, &run_of("rpi5")).arguments.join(" ");
+        assert!(arguments.ends_with("--supervised"), "{arguments}");
     }
 }

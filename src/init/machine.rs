@@ -296,7 +296,10 @@ impl Machine {
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
         let (turns, index, timestamp) = (number(), number(), number());
         let healthy = words.next() == Some("healthy");
-        self.status.spare_hashes_per_s = words.next().and_then(|word| word.parse().ok());
+        let mut number = || words.next().and_then(|word| word.parse().ok());
+        self.status.spare_hashes_per_s = number();
+        self.status.written_bytes = number();
+        self.status.block_bytes = number();
         if turns != self.turns {
             self.turns = turns;
             self.sign(Sign::Engine, now);
@@ -426,8 +429,7 @@ impl Machine {
                 (self.status.why, self.status.what_to_do) = (why, what.to_owned());
                 return;
             }
-            self.node =
-                Some(Service::new(children::node(self.small, &self.board.run.pow), self.events.clone()));
+            self.node = Some(Service::new(children::node(self.small, &self.board.run), self.events.clone()));
             self.vigil = Some(Vigil::new(now));
             self.set_state(State::Starting, "", "");
         }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
-use super::hub::Hub;
+use super::hub::{Hub, Link};
 use crate::engine::arrival;
 use crate::engine::checked::{self, Refusal, Work};
-use crate::gossip::{Arrival, Slot};
+use crate::gossip::{Arrival, Finding, Slot};
 use crate::handle::{Arrived, NodeHandle};
 use crate::pow::tuning::Tuning;
 use crate::pow::verify::{Claim, Verifier};
@@ -41,6 +41,7 @@ const BATCH_NS: u64 = 500_000;
 /// A block to look at.
 #[derive(Debug)]
 pub(super) struct Item {
+    pub(super) link: Arc<Link>,
     pub(super) slot: Slot,
     pub(super) id: BlockId,
     pub(super) bytes: Arc<[u8]>,
@@ -133,6 +134,10 @@ impl Inspector {
                 tracing::debug!(block = %item.id, %refusal, "block of a peer refused");
             }
             let finding = arrival::finding(item.arrival, &result);
+            // Whoever sends it and is gone at once is remembered, too.
+            if finding == Finding::Invalid {
+                self.hub.offended(&item.link);
+            }
             let keep = self.hub.with(|gossip, now_ms| gossip.checked(item.slot, item.id, finding, now_ms));
             if let Some(block) = result.ok().filter(|_| keep) {
                 let wanted = arrival::wanted(item.arrival, &block);

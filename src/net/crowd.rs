@@ -39,26 +39,25 @@ struct Crowded(IpAddr);
 #[error("dialled by another address already")]
 struct Dialled;
 
-/// Whoever has one IPv6 address has the 2^64 around it.
-fn place(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+/// What counts as one place: whoever has one IPv6 address has the 2^64 around it. Nodes of this machine have none.
+pub(super) fn place(ip: IpAddr) -> Option<IpAddr> {
+    match ip.to_canonical() {
+        ip if ip.is_loopback() => None,
+        ip @ IpAddr::V4(_) => Some(ip),
+        IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
     }
 }
 
 /// Whether one more stranger from `at` may be let in beside those from `there`, of whom `most` may be here. Nodes on this
 /// machine may have all places.
 pub(super) fn has_room(most: usize, there: &[Option<IpAddr>], at: Option<IpAddr>) -> bool {
-    let shared = at.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_loopback()).map(place);
-    let from_there =
-        |ip: &IpAddr| there.iter().flatten().filter(|one| place(one.to_canonical()) == *ip).count();
-    there.len() < most && shared.is_none_or(|ip| from_there(&ip) < most.div_ceil(SHARE))
+    let from = |at: IpAddr| there.iter().flatten().filter(|one| place(**one) == Some(at)).count();
+    there.len() < most && at.and_then(place).is_none_or(|at| from(at) < most.div_ceil(SHARE))
 }
 
 impl Behaviour {
     fn enter(&mut self, connection: ConnectionId, from: IpAddr) -> Result<(), Crowded> {
-        let from = place(from.to_canonical());
+        let Some(from) = place(from) else { return Ok(()) };
         let there = self.connections.values().filter(|other| **other == from).count();
         if there >= MOST {
             return Err(Crowded(from));
@@ -78,10 +77,8 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        match tcp::socket_address(remote).map(|remote| remote.ip()) {
-            // Nodes of one machine.
-            Some(ip) if ip.is_loopback() => Ok(()),
-            Some(ip) => self.enter(connection, ip).map_err(ConnectionDenied::new),
+        match tcp::socket_address(remote) {
+            Some(remote) => self.enter(connection, remote.ip()).map_err(ConnectionDenied::new),
             None => Ok(()),
         }
     }

@@ -1,14 +1,18 @@
 //! The gossip machine with the links that its outputs go to. Everybody calls it, nobody waits for it: the lock is held for
 //! microseconds, never across an await.
 
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use libp2p::PeerId;
+use libp2p::core::Multiaddr;
 use libp2p::swarm::ConnectionId;
 use tokio::sync::Notify;
 
 use super::outbox::Outbox;
+use super::tcp;
 use crate::gossip::peer::Relation;
 use crate::gossip::{Gossip, Output, PeerState, Progress, SLOTS, Slot};
 use crate::protocol::id::BlockId;
@@ -17,23 +21,45 @@ use crate::protocol::id::BlockId;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: PeerId,
+    /// Where it is.
+    pub(super) address: Option<Multiaddr>,
     /// Which of the peer's connections it belongs to.
     pub(super) connection: ConnectionId,
     /// This node opened the stream.
     pub(super) opened: bool,
     pub(super) since: Instant,
     pub(super) outbox: Outbox,
+    /// The peer broke a rule.
+    pub(super) offence: AtomicBool,
     /// Ends the stream and its connection.
     pub(super) end: Notify,
 }
+
+impl Link {
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        self.address.as_ref().and_then(tcp::socket_address).map(|at| at.ip())
+    }
+}
+
+/// Offences that nobody looked at yet; somebody looks several times a second.
+const MOST_OFFENCES: usize = 256;
 
 #[derive(Debug)]
 struct Inner {
     gossip: Gossip,
     links: Vec<Option<Arc<Link>>>,
+    /// Peers that broke a rule, and where they were.
+    offences: Vec<(PeerId, Option<IpAddr>)>,
 }
 
 impl Inner {
+    /// One offence of each link counts.
+    fn offended(&mut self, link: &Link) {
+        if !link.offence.swap(true, Ordering::Relaxed) && self.offences.len() < MOST_OFFENCES {
+            self.offences.push((link.peer, link.ip()));
+        }
+    }
+
     /// Does what the machine asks for.
     fn perform(&mut self) {
         while let Some(output) = self.gossip.poll() {
@@ -50,6 +76,9 @@ impl Inner {
                 }
                 Output::Drop { slot, reason } => {
                     if let Some(link) = self.links[slot.place()].take() {
+                        if reason.is_offence() {
+                            self.offended(&link);
+                        }
                         close(&link, &reason);
                     }
                 }
@@ -72,7 +101,8 @@ pub struct Hub {
 impl Hub {
     /// Nobody is connected.
     pub fn new(progress: Progress, entry_points: impl IntoIterator<Item = BlockId>) -> Self {
-        let inner = Inner { gossip: Gossip::new(progress, entry_points), links: vec![None; SLOTS] };
+        let gossip = Gossip::new(progress, entry_points);
+        let inner = Inner { gossip, links: vec![None; SLOTS], offences: Vec::new() };
         Self { inner: Arc::new(Mutex::new(inner)), started: Instant::now() }
     }
 
@@ -108,19 +138,21 @@ impl Hub {
     pub(super) fn connect(
         &self,
         peer: PeerId,
+        address: Option<Multiaddr>,
         relation: Relation,
         connection: ConnectionId,
         opened: bool,
     ) -> Option<(Slot, Arc<Link>)> {
         let (since, outbox, end) = (Instant::now(), Outbox::default(), Notify::new());
-        let link = Arc::new(Link { peer, connection, opened, since, outbox, end });
+        let offence = AtomicBool::new(false);
+        let link = Arc::new(Link { peer, address, connection, opened, since, outbox, offence, end });
         let slot = {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
             let slot = inner.gossip.connected(relation, self.now_ms())?;
             inner.links[slot.place()] = Some(link.clone());
+            inner.perform();
             slot
         };
-        self.with(|_, _| ());
         tracing::info!(%peer, "peer connected");
         Some((slot, link))
     }
@@ -133,13 +165,24 @@ impl Hub {
             let mine = inner.is_linked(slot, link);
             if mine {
                 inner.links[slot.place()] = None;
+                inner.gossip.gone(slot, self.now_ms());
+                inner.perform();
             }
             mine
         };
         if mine {
-            self.with(|gossip, now_ms| gossip.gone(slot, now_ms));
             close(link, reason);
         }
+    }
+
+    /// A peer broke a rule, though its stream may be at its end already.
+    pub(super) fn offended(&self, link: &Link) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).offended(link);
+    }
+
+    /// Who broke a rule since this was last asked, and where.
+    pub(super) fn take_offences(&self) -> Vec<(PeerId, Option<IpAddr>)> {
+        std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).offences)
     }
 
     /// Ends a peer's stream.

@@ -15,11 +15,13 @@ pub mod lan;
 mod outbox;
 mod sockets;
 mod stream;
+mod strikes;
 mod tcp;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,7 @@ pub use sockets::Sockets;
 use crate::autopeering::Output;
 use crate::autopeering::wire::Key;
 use crate::config::{EntryAddress, Peering};
+use crate::engine::Network;
 use crate::gossip::SLOTS;
 use crate::gossip::peer::Relation;
 use crate::handle::NodeHandle;
@@ -54,10 +57,12 @@ use crate::pow::tuning::Tuning;
 use auto::{Auto, Told};
 use behaviour::{Event, Opens};
 use check::Checker;
+use hub::Link;
 use join::Introduction;
 use known::KnownPeers;
 use lan::{Around, Lan, Neighbour, NetworkMark};
 use stream::Parts;
+use strikes::Strikes;
 use tcp::Tcp;
 
 /// HORNET: > a connection is there within 5 s; encryption and the rest come on top here
@@ -156,8 +161,11 @@ pub struct Net {
     joining: JoinSet<()>,
     streams: JoinSet<PeerId>,
     look_ups: JoinSet<Found>,
-    /// Where connected peers are.
-    places: HashMap<PeerId, Multiaddr>,
+    /// Where the other end of each connection is.
+    places: HashMap<ConnectionId, Multiaddr>,
+    /// What blocks are judged by.
+    rules: Arc<Network>,
+    strikes: Strikes,
 }
 
 impl std::fmt::Debug for Net {
@@ -173,7 +181,8 @@ impl Net {
     /// The surroundings.
     pub fn new(setup: Setup, hub: Hub, node: NodeHandle) -> anyhow::Result<Self> {
         let Setup { key, peering, data, tuning, names, sockets, introduction, autopeering, lan } = setup;
-        let params = &node.status_now().network.params;
+        let rules = node.status_now().network.clone();
+        let params = &rules.params;
         let bound = sockets.addresses();
         // Nodes of one machine may find each other, too.
         let port = Peering::outside(&bound).or(bound.first().copied()).map_or(0, |address| address.port());
@@ -213,6 +222,7 @@ impl Net {
             known,
             unknown_peers: peering.unknown_peers,
             names,
+            rules,
             introduction,
             auto: auto.transpose().context("autopeering")?,
             neighbours: BTreeMap::new(),
@@ -222,6 +232,7 @@ impl Net {
             streams: JoinSet::new(),
             look_ups: JoinSet::new(),
             places: HashMap::new(),
+            strikes: Strikes::default(),
         })
     }
 
@@ -247,6 +258,7 @@ impl Net {
                 neighbours = neighbours(&mut self.lan) => self.meet(neighbours),
                 Some(wish) = wishes(&mut self.auto) => self.autopeer(wish),
             }
+            self.judge();
             let connected = self.hub.links().count();
             self.parts.node.facts.peers.store(connected, Ordering::Relaxed);
         }
@@ -274,11 +286,14 @@ impl Net {
                 Event::Open { stream, .. } => self.introduce(connection, stream),
                 Event::Failed => {}
             },
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
-                self.places.entry(peer_id).or_insert_with(|| endpoint.get_remote_address().clone());
+            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+                self.places.insert(connection_id, endpoint.get_remote_address().clone());
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.places.remove(&peer_id);
+            SwarmEvent::ConnectionClosed { connection_id, num_established: 1.., .. } => {
+                self.places.remove(&connection_id);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established: 0, .. } => {
+                self.places.remove(&connection_id);
                 self.known.lost(&peer_id, Instant::now());
                 if let Some((lan, _)) = &mut self.lan {
                     lan.hurry();
@@ -305,6 +320,16 @@ impl Net {
 
     /// HORNET: > one stream for each peer; known peers are let in, and a few others
     fn open(&mut self, peer: PeerId, connection: ConnectionId, stream: Stream, opened: bool) {
+        let address = self.places.get(&connection).cloned();
+        let at = address.as_ref().and_then(tcp::socket_address).map(|at| at.ip());
+        if self.is_out(&peer, at) {
+            tracing::debug!(%peer, "peer refused: it, or another one at its address, broke a rule");
+            // One that is connected has done nothing since.
+            if self.hub.find(&peer).is_none() {
+                self.leave(peer);
+            }
+            return;
+        }
         if let Some((slot, link)) = self.hub.find(&peer) {
             let replaces = if link.connection == connection {
                 // A second stream.
@@ -322,7 +347,9 @@ impl Net {
             self.hub.disconnect(slot, &link, &"it connected anew");
         }
         let relation = self.relation(&peer);
-        match self.admits(&peer).then(|| self.hub.connect(peer, relation, connection, opened)).flatten() {
+        let admitted = self.admits(&peer, at);
+        let connect = || self.hub.connect(peer, address, relation, connection, opened);
+        match admitted.then(connect).flatten() {
             Some((slot, link)) => {
                 if relation != Relation::Autopeered {
                     self.tell_auto(&peer, Told::Block);
@@ -350,18 +377,14 @@ impl Net {
     }
 
     /// Connected peers that nobody named or chose.
-    fn strangers(&self) -> impl Iterator<Item = PeerId> {
-        self.hub.links().map(|(_, link)| link.peer).filter(|peer| self.relation(peer) == Relation::Unknown)
+    fn strangers(&self) -> impl Iterator<Item = Arc<Link>> {
+        self.hub.links().map(|(_, link)| link).filter(|link| self.relation(&link.peer) == Relation::Unknown)
     }
 
     /// Whether one more of them may be here, from this place.
     fn has_room(&self, from: Option<IpAddr>) -> bool {
-        let places = self.strangers().map(|peer| self.place(&peer)).collect::<Vec<_>>();
+        let places = self.strangers().map(|link| link.ip()).collect::<Vec<_>>();
         crowd::has_room(self.unknown_peers, &places, from)
-    }
-
-    fn place(&self, peer: &PeerId) -> Option<IpAddr> {
-        self.places.get(peer).and_then(tcp::socket_address).map(|at| at.ip())
     }
 
     /// However many others there are: see [`Around::is_beside`].
@@ -372,14 +395,15 @@ impl Net {
     }
 
     /// Whether a peer may stay. One beside this node takes the place of one that is not any more, when too many were.
-    fn admits(&mut self, peer: &PeerId) -> bool {
-        if self.relation(peer) != Relation::Unknown || self.has_room(self.place(peer)) {
+    fn admits(&mut self, peer: &PeerId, at: Option<IpAddr>) -> bool {
+        if self.relation(peer) != Relation::Unknown || self.has_room(at) {
             return true;
         }
         if !self.is_beside(peer) {
             return false;
         }
-        let others = self.strangers().filter(|other| !self.is_beside(other)).collect::<Vec<_>>();
+        let others = self.strangers().map(|link| link.peer).filter(|other| !self.is_beside(other));
+        let others = others.collect::<Vec<_>>();
         if let Some(other) = others.first().filter(|_| others.len() >= self.unknown_peers) {
             self.hub.end(other, &"another node is beside this one");
             self.leave(*other);
@@ -475,17 +499,38 @@ impl Net {
         }
     }
 
+    /// Who broke a rule goes, and stays out for a while.
+    fn judge(&mut self) {
+        let (rules, now) = (self.parts.node.status_now().network.clone(), Instant::now());
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.rules = rules;
+            self.strikes.rules_changed(now);
+        }
+        for (peer, at) in self.hub.take_offences() {
+            self.strikes.strike(peer, at.filter(|_| self.known.get(&peer).is_none()), now);
+            self.hub.end(&peer, &"it broke a rule");
+            self.leave(peer);
+        }
+    }
+
+    fn is_out(&self, peer: &PeerId, at: Option<IpAddr>) -> bool {
+        self.strikes.is_out(peer, at, self.known.get(peer).is_some(), Instant::now())
+    }
+
     fn leave(&mut self, peer: PeerId) {
         // Whoever is gone needs not be told.
         let _ = self.swarm.disconnect_peer_id(peer);
     }
 
     fn dial(&mut self) {
-        let (swarm, hub) = (&self.swarm, &self.hub);
-        let connected = |peer: &PeerId| {
-            peer == swarm.local_peer_id() || swarm.is_connected(peer) || hub.find(peer).is_some()
+        let (swarm, hub, strikes, now) = (&self.swarm, &self.hub, &self.strikes, Instant::now());
+        let absent = |peer: &PeerId| {
+            peer != swarm.local_peer_id()
+                && !swarm.is_connected(peer)
+                && hub.find(peer).is_none()
+                && !strikes.is_out(peer, None, true, now)
         };
-        for (peer, address) in self.known.due(connected, Instant::now()) {
+        for (peer, address) in self.known.due(|peer| !absent(peer), now) {
             let names = self.names.clone();
             self.look_ups.spawn(async move {
                 let found = names.addresses(&address.host, address.port).await;
@@ -512,6 +557,10 @@ impl Net {
     }
 
     fn dial_at(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, condition: PeerCondition) -> bool {
+        let at = addresses.first().and_then(tcp::socket_address).map(|at| at.ip());
+        if self.is_out(&peer, at) {
+            return false;
+        }
         let options = DialOpts::peer_id(peer).condition(condition).addresses(addresses).build();
         let dialled = self.swarm.dial(options);
         dialled.inspect_err(|error| tracing::debug!(%peer, %error, "peer not dialled")).is_ok()
@@ -562,13 +611,14 @@ impl Net {
 
     fn info(&self, peer: &PeerId) -> PeerInfo {
         let known = self.known.get(peer);
-        let place = self.places.get(peer).map(ToString::to_string);
+        let linked = self.hub.find(peer);
+        let place = linked.as_ref().and_then(|(_, link)| link.address.as_ref()).map(ToString::to_string);
         PeerInfo {
             id: peer.to_base58(),
             addresses: known.map(|known| known.address.place()).or(place).into_iter().collect(),
             alias: known.and_then(|known| known.alias.clone()),
             relation: self.relation(peer),
-            state: self.hub.find(peer).and_then(|(slot, _)| self.hub.state(slot)),
+            state: linked.and_then(|(slot, _)| self.hub.state(slot)),
         }
     }
 }

@@ -68,6 +68,9 @@ pub(super) async fn run(parts: Parts, slot: Slot, link: Arc<Link>, stream: Strea
         () = link.end.notified() => Err(End::Told),
     };
     if let Err(end) = end {
+        if matches!(end, End::Wire(_)) {
+            parts.hub.offended(&link);
+        }
         parts.hub.disconnect(slot, &link, &end);
     }
 }
@@ -150,7 +153,10 @@ async fn take(parts: &Parts, slot: Slot, link: &Arc<Link>, message: Message<'_>)
                 ask_ahead(parts, id, bytes, index)?;
             }
             if arrival != Arrival::Ignore
-                && !parts.checker.submit(Item { slot, id, bytes: bytes.into(), arrival }).await
+                && !parts
+                    .checker
+                    .submit(Item { link: link.clone(), slot, id, bytes: bytes.into(), arrival })
+                    .await
             {
                 hub.of(slot, link, |gossip, _| gossip.overrun(slot));
                 hub.with(|gossip, now_ms| gossip.checked(slot, id, Finding::Useless, now_ms));
@@ -192,4 +198,54 @@ fn milestone(node: &NodeHandle, index: MilestoneIndex) -> Result<Option<Vec<u8>>
     let index = if index.0 == 0 { status.confirmed.index } else { index };
     let stored = node.reader.milestone(index)?;
     Ok(stored.map(|stored| Block::of_milestone(stored.milestone).pack()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Poll};
+    use std::time::{Duration, Instant};
+
+    use libp2p::PeerId;
+    use libp2p::futures::AsyncWrite;
+    use libp2p::swarm::ConnectionId;
+    use tokio::sync::Notify;
+
+    use super::{End, Link, WRITE_WITHIN, write};
+
+    /// A peer that takes nothing.
+    struct Stuck;
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_let_go() {
+        let link = Link {
+            peer: PeerId::random(),
+            address: None,
+            connection: ConnectionId::new_unchecked(1),
+            opened: true,
+            since: Instant::now(),
+            outbox: Default::default(),
+            offence: AtomicBool::new(false),
+            end: Notify::new(),
+        };
+        assert!(link.outbox.push([4, 0, 0].as_slice().into()));
+        let end = tokio::time::timeout(WRITE_WITHIN + Duration::from_secs(50), write(&link, Stuck)).await;
+        assert!(matches!(end, Ok(Err(End::Stuck))), "{end:?}");
+    }
 }

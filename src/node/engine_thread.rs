@@ -1,8 +1,6 @@
 //! Drives the engine: takes what is queued, performs the effects on the store, answers when they are
 //! durable.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +9,12 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::recheck;
+use super::usage::Usage;
 use crate::engine::checked::CheckedBlock;
 use crate::engine::effect::{Confirmation, Effect};
 use crate::engine::{Engine, Network, Origin, Start, Verdict};
 use crate::gossip::Progress;
-use crate::handle::{Arrived, Rates, Request, Status};
+use crate::handle::{Arrived, Rates, Request, Status, Wear};
 use crate::ledger::authority::Authority;
 use crate::net::Hub;
 use crate::protocol::id::{BlockId, MilestoneIndex};
@@ -48,7 +47,11 @@ pub(super) struct EngineThread {
     new_blocks: u32,
     last_milestone: Option<Instant>,
     rates: Rates,
-    memory: Memory,
+    usage: Usage,
+    /// As of the last milestone.
+    wear: Wear,
+    /// Of blocks stored since the start.
+    block_bytes: u64,
     /// Under the parameters in force.
     network: Arc<Network>,
     /// The way to peers, once there is one.
@@ -66,7 +69,7 @@ impl EngineThread {
         authority: Authority,
         mut store: Store,
         recovered: Recovered,
-        memory: Memory,
+        usage: Usage,
     ) -> anyhow::Result<Self> {
         // What the network agreed on may differ from the configuration.
         store.keep_living(&recovered.schedule);
@@ -88,7 +91,9 @@ impl EngineThread {
             new_blocks: 0,
             last_milestone: None,
             rates: Rates::default(),
-            memory,
+            usage,
+            wear: Wear::default(),
+            block_bytes: 0,
             network,
             peers: None,
             ticked: Instant::now(),
@@ -321,6 +326,7 @@ impl EngineThread {
                     Effect::Store { id, bytes, forward } => {
                         self.store.put_block(&id, &bytes, journal)?;
                         self.new_blocks += 1;
+                        self.block_bytes += bytes.len() as u64;
                         if let Some(peers) = self.peers.as_ref().filter(|_| forward) {
                             peers.with(|gossip, _| gossip.forward(id, &bytes));
                         }
@@ -364,11 +370,12 @@ impl EngineThread {
             };
         }
         self.new_blocks = 0;
+        self.wear = Wear { written_bytes: self.usage.written_bytes(), block_bytes: self.block_bytes };
         tracing::info!(
             index = confirmation.stamp.index.0,
             blocks = confirmation.referenced.len(),
             in_memory = self.engine.blocks_in_memory(),
-            memory_mib = self.memory.mib(),
+            memory_mib = self.usage.memory_mib(),
             "milestone confirmed"
         );
         Ok(())
@@ -388,30 +395,11 @@ impl EngineThread {
             halted: self.engine.halted().map(ToString::to_string),
             latest_block: self.engine.latest_block().map(|block| block.pack().into()),
             rates: self.rates,
+            wear: self.wear,
         })
     }
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// Resident memory of this process. Opened before the process gives up its right to open such files.
-#[derive(Debug)]
-pub(super) struct Memory(Option<File>);
-
-impl Memory {
-    pub(super) fn open() -> Self {
-        Self(File::open("/proc/self/status").ok())
-    }
-
-    /// In MiB; 0 where the kernel does not tell.
-    fn mib(&self) -> u64 {
-        let mut text = [0; 4_096];
-        let length = self.0.as_ref().map_or(0, |file| file.read_at(&mut text, 0).unwrap_or(0));
-        let text = String::from_utf8_lossy(&text[..length]);
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kib.unwrap_or(0) / 1024
     }
 }

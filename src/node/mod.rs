@@ -10,6 +10,7 @@ mod joining;
 mod opening;
 mod starting;
 mod supervised;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,9 +46,10 @@ use crate::protocol::hex;
 use crate::rest;
 use crate::store::{self, Limits, Reader, Suspects};
 use crate::token::Tokens;
-use engine_thread::{EngineThread, Memory};
+use engine_thread::EngineThread;
 use joining::Joining;
 use opening::Opening;
+use usage::Usage;
 
 /// Blocking threads: reads of the store and checks of blocks.
 const BLOCKING_THREADS: usize = 32;
@@ -112,7 +114,7 @@ impl Work {
 pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
     let supervised = board.supervised;
     raise_open_files();
-    let memory = Memory::open();
+    let usage = Usage::open();
     let work = Work::prepare(data, &board.pow)?;
     if supervised {
         let ports = config.peering.bind.iter().map(SocketAddr::port);
@@ -142,7 +144,7 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
         .thread_name("node")
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(serve(config, data, supervised, memory, work, suspects));
+    let result = runtime.block_on(serve(config, data, supervised, usage, work, suspects));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
@@ -175,7 +177,7 @@ async fn serve(
     config: &Config,
     data: &Path,
     supervised: bool,
-    memory: Memory,
+    usage: Usage,
     work: Work,
     suspects: Suspects,
 ) -> anyhow::Result<()> {
@@ -278,7 +280,7 @@ async fn serve(
     }
     let reader = store.reader();
     let (requests, queue) = mpsc::channel(REQUESTS);
-    let mut engine = EngineThread::new(network.authority.clone(), store, recovered, memory)?;
+    let mut engine = EngineThread::new(network.authority.clone(), store, recovered, usage)?;
     opening.take_back(starting, &mut engine).await?;
     let (status, watched) = watch::channel(engine.status());
     let node = NodeHandle::new(reader, watched, facts, requests);

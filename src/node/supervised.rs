@@ -1,8 +1,8 @@
 //! The node under PID 1: what it is told on standard input, what it reports on standard output.
 //!
-//! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare>`. `turns` counts the
-//! engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
-//! or `-`. Before the first of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers
+//! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare> <written> <blocks>`. `turns`
+//! counts the engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
+//! `written` what was written to disks and `blocks` the blocks stored, in bytes since the start; each may be `-`. Before the first of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers
 //! are not told how to join, `issues` when the milestones are its own. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and
 //! `names <address> …`, the name servers of the local network.
 
@@ -49,7 +49,7 @@ pub(super) fn listen(
 pub(super) fn report_starting(progress: Arc<Progress>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let run = move || {
         while !*stop.borrow() {
-            if write_line(&format!("alive {} 0 0 unhealthy -", progress.steps())).is_err() {
+            if write_line(&format!("alive {} 0 0 unhealthy - - -", progress.steps())).is_err() {
                 return;
             }
             std::thread::sleep(Duration::from_secs(1));
@@ -99,8 +99,10 @@ fn say(turns: u64, status: &Status, facts: &Facts, spare: Option<u64>) -> std::i
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let health = if facts.is_healthy(status, now) { "healthy" } else { "unhealthy" };
     let confirmed = status.confirmed;
-    let spare = spare.map_or_else(|| "-".to_owned(), |spare| spare.to_string());
-    write_line(&format!("alive {turns} {} {} {health} {spare}", confirmed.index.0, confirmed.timestamp))
+    let or_none = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let (spare, written) = (or_none(spare), or_none(status.wear.written_bytes));
+    let (index, time, blocks) = (confirmed.index.0, confirmed.timestamp, status.wear.block_bytes);
+    write_line(&format!("alive {turns} {index} {time} {health} {spare} {written} {blocks}"))
 }
 
 fn write_line(line: &str) -> std::io::Result<()> {

@@ -8,7 +8,7 @@ pub(super) const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:52em;mar
      font-size:12px}.why{font-size:1.15em}";
 
 /// What is shown, by field of the status, in this order.
-const FIELDS: [(&str, &str); 10] = [
+const FIELDS: [(&str, &str); 12] = [
     ("board", "Board"),
     ("version", "Version"),
     ("host_name", "Name"),
@@ -18,6 +18,8 @@ const FIELDS: [(&str, &str); 10] = [
     ("clock", "Clock"),
     ("temperature_c", "Temperature (degrees Celsius)"),
     ("spare_hashes_per_s", "Spare computing power (hashes of proof of work a second)"),
+    ("written_bytes", "Bytes written to disk since the node's start"),
+    ("block_bytes", "Bytes of the blocks in them"),
     ("uptime_s", "Seconds since the start"),
 ];
 

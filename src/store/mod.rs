@@ -61,7 +61,7 @@ pub use export::ExportError;
 pub use open::{Recovered, StoredMilestone};
 pub use prune::{PruneError, Pruning};
 pub use reader::{Changes, OutputRecord, Reader};
-pub use survey::{EpochSurvey, Survey};
+pub use survey::{EpochSurvey, Survey, Tally};
 pub use suspects::{Suspects, note_crash};
 
 /// How much to keep, and in which portions.

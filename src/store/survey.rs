@@ -2,6 +2,7 @@
 
 use super::handles::ALL_RECORDS;
 use super::handles::Records;
+use super::keys::Reference;
 use super::{Error, Reader, Store};
 use crate::files;
 use crate::protocol::id::MilestoneIndex;
@@ -28,6 +29,15 @@ pub struct Survey {
     pub journal_bytes: u64,
     /// In what was put aside as damaged.
     pub damaged_bytes: u64,
+}
+
+/// Records that were read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All.
+    pub records: u64,
+    /// Of them, what says by which milestone a block is referenced.
+    pub references: u64,
 }
 
 impl Store {
@@ -59,20 +69,25 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error`] of the first that cannot be read.
-    pub fn read_all(&self, mut seen: impl FnMut(u32, u64)) -> Result<u64, Error> {
-        let mut all = 0;
+    pub fn read_all(&self, mut seen: impl FnMut(u32, u64)) -> Result<Tally, Error> {
+        let (mut tally, confirmed) = (Tally::default(), self.ledger_index());
         for epoch in self.epochs_newest_first().into_iter().rev() {
             let mut count = 0;
             for kind in ALL_RECORDS {
-                epoch.each(kind, &[], |_| {
+                epoch.each(kind, &[], |(_, value)| {
                     count += 1;
+                    let reference =
+                        (kind == Records::Reference).then(|| Reference::from_bytes(value)).flatten();
+                    // One of a milestone whose commit never ended does not count.
+                    tally.references +=
+                        u64::from(reference.is_some_and(|reference| reference.milestone <= confirmed));
                     seen(epoch.number(), count);
                     Ok(())
                 })?;
             }
-            all += count;
+            tally.records += count;
         }
-        Ok(all)
+        Ok(tally)
     }
 
     /// Every block in order of arrival. O(their bytes), some of them in memory.

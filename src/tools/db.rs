@@ -138,11 +138,12 @@ pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
     let (store, recovered) = open(data, network)?;
     let reader = store.reader();
     let mut report = Report { ledger_index: reader.ledger_index().0, ..Report::default() };
-    report.records = reader.read_all(|epoch, count| {
+    let tally = reader.read_all(|epoch, count| {
         if count.is_multiple_of(TELL_EVERY) {
             tracing::info!(epoch, records = count, "reading");
         }
     })?;
+    (report.records, report.referenced_blocks) = (tally.records, tally.references);
     let mut hash = LedgerHash::new(reader.ledger_index(), recovered.treasury);
     let mut sum = u128::from(recovered.treasury.amount);
     for output in reader.all_unspent() {
@@ -181,7 +182,6 @@ pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
             let good =
                 bytes.is_none_or(|bytes| block::id_of(&bytes) == block && Block::parse(&bytes).is_ok());
             anyhow::ensure!(good, "milestone {index}: block {block} is damaged");
-            report.referenced_blocks += 1;
         }
         report.milestones += 1;
     }

@@ -106,6 +106,9 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     board.wait_for("spare power to be told", || {
         client::status(address)["spare_hashes_per_s"].as_u64() > Some(0)
     });
+    let status = client::status(address);
+    let (written, blocks) = (status["written_bytes"].as_u64(), status["block_bytes"].as_u64());
+    assert!(blocks > Some(0) && written > blocks, "{status}");
 
     // The README's table of ports.
     let table = scan::Ports { open: vec![80, 14_265, 15_600], refused: vec![] };

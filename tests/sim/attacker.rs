@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Liar,
     /// Requests, as many as it can.
     Flood,
-    /// A byte now and then.
+    /// A frame of which a byte comes now and then.
     SlowLoris,
     /// Blocks of another protocol version.
     WrongVersion,
@@ -67,8 +67,7 @@ impl Attacker {
 
     /// What it sends when it is connected.
     pub(crate) fn greet(&self, index: u32) -> Vec<u8> {
-        let solid = if self.kind == Kind::Liar { index + 500 } else { index };
-        if self.kind == Kind::SlowLoris { Vec::new() } else { heartbeat(solid) }
+        heartbeat(if self.kind == Kind::Liar { index + 500 } else { index })
     }
 
     /// What it sends from time to time.

@@ -48,6 +48,8 @@ struct Sum {
     milestones: u64,
     blocks: u64,
     transfers: u64,
+    /// See [`Outcome::most`].
+    most: (usize, usize),
     /// Seeds at which something did not hold, and what.
     failed: Vec<(u64, String)>,
 }
@@ -70,6 +72,7 @@ fn run_all(seeds: u64, until_one_fails: bool) -> Sum {
                     sum.milestones += u64::from(outcome.milestones);
                     sum.blocks += outcome.blocks as u64;
                     sum.transfers += outcome.transfers as u64;
+                    sum.most = (sum.most.0.max(outcome.most.0), sum.most.1.max(outcome.most.1));
                 }
                 Ok(_) => sum.failed.push((seed, "another trace at the second run".into())),
                 Err(problem) => sum.failed.push((seed, problem)),
@@ -106,10 +109,11 @@ fn main() -> ExitCode {
         return if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
-    let Sum { milestones, blocks, transfers, failed } = run_all(seeds, false);
+    let Sum { milestones, blocks, transfers, most: (held, wanted), failed } = run_all(seeds, false);
     let count = failed.len();
     eprintln!(
-        "{seeds} seeds, {count} failed; {milestones} milestones, {transfers} transfers applied, {blocks} blocks issued in peace"
+        "{seeds} seeds, {count} failed; {milestones} milestones, {transfers} transfers applied, {blocks} blocks issued in peace; \
+         at most {held} bytes held and {wanted} things wanted by a node"
     );
     let mut good = failed.is_empty();
     // Only builds with debug assertions have them.

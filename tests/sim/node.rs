@@ -185,14 +185,9 @@ impl Node {
         )
     }
 
-    /// Whether everything that has a bound is within it.
-    pub(crate) fn within_bounds(&self) -> Result<(), String> {
-        let held = self.engine.held_bytes();
-        let wanted = self.gossip.wanted();
-        if held > 64 << 20 || wanted > 32_768 {
-            return Err(format!("{held} bytes held, {wanted} things wanted"));
-        }
-        Ok(())
+    /// Bytes of blocks that wait for their past cone, and things that are asked for.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (self.engine.held_bytes(), self.gossip.wanted())
     }
 
     pub(crate) fn wishes(&mut self) -> Vec<Wish> {

@@ -25,6 +25,12 @@ const END_MS: u64 = 240_000;
 
 const MILESTONE_MS: u64 = 2_500;
 
+/// Bytes of blocks that a node may hold because their past cone is missing.
+const MOST_HELD: usize = 1 << 20;
+
+/// Things that a node may want at a time.
+const MOST_WANTED: usize = 2_000;
+
 #[derive(Debug)]
 enum Event {
     Deliver { from: usize, to: usize, connection: u64, bytes: Arc<[u8]> },
@@ -65,6 +71,8 @@ pub(crate) struct World {
     issued: Vec<(u64, usize, BlockId)>,
     loss: u64,
     trace: [u8; 32],
+    /// Bytes that a node held, and things that it wanted.
+    most: (usize, usize),
     pub(crate) talkative: bool,
 }
 
@@ -76,6 +84,8 @@ pub(crate) struct Outcome {
     pub(crate) blocks: usize,
     /// Transactions that changed the ledger.
     pub(crate) transfers: usize,
+    /// Most bytes of blocks that a node held because their past cone was missing, and most things that it wanted.
+    pub(crate) most: (usize, usize),
 }
 
 impl World {
@@ -105,6 +115,7 @@ impl World {
             issued: Vec::new(),
             loss,
             trace: [0; 32],
+            most: (0, 0),
             talkative: false,
         };
         world.plan();
@@ -168,7 +179,8 @@ impl World {
         let milestones = self.confirmed.last_key_value().map_or(0, |(index, _)| index.0);
         let fates = self.confirmed.values().flat_map(|(fates, _)| fates);
         let transfers = fates.filter(|(_, applied)| *applied == Some(true)).count();
-        Ok(Outcome { trace: self.trace, milestones, blocks: self.issued.len(), transfers })
+        let (trace, most) = (self.trace, self.most);
+        Ok(Outcome { trace, milestones, blocks: self.issued.len(), transfers, most })
     }
 
     fn note(&mut self, sequence: u64, event: &Event) {
@@ -363,7 +375,11 @@ impl World {
             if let Some(halt) = node.halted() {
                 return Err(format!("node {number} halted: {halt}"));
             }
-            node.within_bounds().map_err(|problem| format!("node {number}: {problem}"))?;
+            let (held, wanted) = node.load();
+            self.most = (self.most.0.max(held), self.most.1.max(wanted));
+            if held > MOST_HELD || wanted > MOST_WANTED {
+                return Err(format!("node {number}: {held} bytes held, {wanted} things wanted"));
+            }
             let (wishes, confirmed) = (node.wishes(), std::mem::take(&mut node.confirmed));
             for Confirmed { milestone, referenced, ledger } in confirmed {
                 let index = milestone.essence.index;

@@ -1,14 +1,18 @@
 //! Snapshots that a node takes by itself: deltas in place, power cuts meanwhile, and a start from them.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use osmia::keeper::automatic::Rules;
-use osmia::keeper::{Keeper, Kind, Sizes};
+use osmia::keeper::{self, Keeper, Kind, Sizes};
 use osmia::protocol::block::Payload;
 use osmia::protocol::id::MilestoneIndex;
 use osmia::protocol::tagged_data::TaggedData;
 use osmia::snapshot::Base;
+use osmia::snapshot::delta::DeltaReader;
+use osmia::snapshot::full::FullReader;
+use osmia::snapshot::load::{self, Loaded};
 use osmia::store::Store;
 use serde_json::Value;
 
@@ -134,6 +138,47 @@ fn damaged_files_are_replaced_and_history_that_is_gone_needs_a_full_snapshot() {
     assert!(kept.store.pruning_index().unwrap().0 > 100);
     assert_eq!(kept.lead_on(440, Sizes::HORNET), Kind::Full);
     assert_eq!(kept.lead_on(445, Sizes::HORNET), Kind::Delta);
+}
+
+/// Who joins has to find the block of the milestone that it begins at, and what comes after it though this node goes on
+/// pruning.
+#[test]
+fn what_joiners_get_holds_its_milestone_and_is_not_soon_pruned() {
+    let mut kept = kept_of(14);
+    let told = |kept: &Kept| {
+        let mut bytes = Vec::new();
+        kept.keeper.for_joiners(&kept.store.reader(), 20).unwrap().read_to_end(&mut bytes).unwrap();
+        let (mut outputs, full) = (Outputs::new(), FullReader::new(bytes.as_slice()).unwrap());
+        let Loaded { base, milestone } = load::load(full, None::<DeltaReader<&[u8]>>, &mut outputs).unwrap();
+        let index = base.target.index;
+        assert!(outputs == kept.model.history[index.0 as usize], "ledger at {index}");
+        assert_eq!(milestone.map(|milestone| milestone.essence.index), Some(index));
+        (index.0, bytes)
+    };
+    let (first, file) = told(&kept);
+    assert_eq!(first, 40);
+    // A snapshot is not written for each that asks.
+    kept.model.step(&mut kept.store);
+    assert_eq!(told(&kept).0, 40);
+    let mut taken = std::collections::BTreeSet::new();
+    for newest in 62..=500 {
+        kept.model.step(&mut kept.store);
+        let (target, _) = told(&kept);
+        let pruned = kept.store.pruning_index().unwrap().0;
+        assert!(target >= pruned + (newest - pruned) / 8, "{target} of {pruned} to {newest}");
+        taken.insert(target);
+    }
+    assert!((3..=8).contains(&taken.len()), "{taken:?}");
+
+    // Who has just begun there has nothing to tell before the next milestone.
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("store"));
+    let full = FullReader::new(file.as_slice()).unwrap();
+    let begun = load::load(full, None::<DeltaReader<&[u8]>>, &mut store).unwrap();
+    store.found(&begun.base).unwrap();
+    let keeper = Keeper::open(folder.path().join("snapshots"));
+    let refused = keeper.for_joiners(&store.reader(), 20);
+    assert!(matches!(refused, Err(keeper::Error::TooSoon)), "{refused:?}");
 }
 
 /// HORNET's rule, with below max depth 15: `checkSnapshotLimits` and `shouldTakeSnapshot`.

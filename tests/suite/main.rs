@@ -40,6 +40,7 @@ mod syntax;
 mod transitions;
 mod value;
 mod vectors;
+mod wear;
 #[path = "../web.rs"]
 mod web;
 mod whiteflag;

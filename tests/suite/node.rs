@@ -199,6 +199,13 @@ impl Node {
         self.wait_for(&format!("milestone {index}"), |node| node.confirmed() >= index);
     }
 
+    /// Bytes that the kernel was made to write to disks (proc(5)).
+    pub(crate) fn written_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let number = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+        number.parse().unwrap()
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -2,8 +2,9 @@
 
 mod feeder;
 mod script;
+mod silence;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use osmia::gossip::wire::{self, Message};
 use osmia::identity::Identity;
 use osmia::protocol::block::{self, Block, Parents, Payload};
 use osmia::protocol::hex;
-use osmia::protocol::id::MilestoneIndex;
+use osmia::protocol::id::{BlockId, MilestoneIndex};
 use osmia::protocol::params::{ProtocolParameters, RentStructure};
 use osmia::protocol::tagged_data::TaggedData;
 use osmia::token::{SALT, Tokens};
@@ -54,6 +55,14 @@ fn recorded_node(folder: &Path, recording: &Recording, feeder: &Feeder) -> Node 
 struct Case {
     /// What the stranger wrote.
     writes: Vec<Vec<u8>>,
+    /// Blocks that it asked for.
+    asked: Vec<BlockId>,
+    /// The newest milestone that it said it had.
+    claims: MilestoneIndex,
+    /// Frames with which HORNET began.
+    first: Vec<Vec<u8>>,
+    /// Blocks that HORNET sent.
+    sent: BTreeSet<BlockId>,
     /// What the API said afterwards: path, and the answer.
     rest: Vec<(String, Value)>,
     /// HORNET ended it.
@@ -71,17 +80,39 @@ fn cases(recording: &Recording) -> Vec<(String, Case)> {
         }
         let case = cases.entry(name).or_default();
         let bytes = |key: &str| hex::decode("value", text(&line[key])).unwrap();
+        let frame = || {
+            let value = bytes("value");
+            let kind = u8::try_from(line["type"].as_u64().unwrap()).unwrap();
+            let length = u16::try_from(value.len()).unwrap().to_le_bytes();
+            [&[kind, length[0], length[1]], value.as_slice()].concat()
+        };
         match text(&line["dir"]) {
             "out" if line["rawBytes"].is_string() => case.writes.push(bytes("rawBytes")),
             "out" => {
-                let value = bytes("value");
-                let kind = u8::try_from(line["type"].as_u64().unwrap()).unwrap();
-                let length = u16::try_from(value.len()).unwrap().to_le_bytes();
-                case.writes.push([&[kind, length[0], length[1]], value.as_slice()].concat());
+                let frame = frame();
+                match wire::parse(&frame) {
+                    Ok(Some((Message::BlockRequest(id), _))) => case.asked.push(id),
+                    Ok(Some((Message::Heartbeat(said), _))) => {
+                        case.claims = case.claims.max(said.solid).max(said.latest)
+                    }
+                    _ => {}
+                }
+                case.writes.push(frame);
             }
-            "in" if line["type"] == 4 && case.index == 0 => {
-                let solid = bytes("value");
-                case.index = u32::from_le_bytes(solid[..4].try_into().unwrap());
+            "in" if line["type"] == 2 => {
+                let id: [u8; 32] = bytes("blockId").try_into().unwrap();
+                case.sent.insert(BlockId(id));
+            }
+            "in" => {
+                let frame = frame();
+                if let Ok(Some((Message::Heartbeat(heartbeat), _))) = wire::parse(&frame)
+                    && case.first.is_empty()
+                {
+                    case.index = heartbeat.solid.0;
+                }
+                if case.first.len() < 2 {
+                    case.first.push(frame);
+                }
             }
             "rest" => case.rest.push((text(&line["path"]).to_owned(), line["json"].clone())),
             "result" => case.closed = text(&line["text"]).starts_with("closed"),
@@ -120,7 +151,46 @@ fn answers(script: &mut Script, stream: &str) {
     }
 }
 
-/// Every connection that a stranger made to HORNET ends here as it ended there, and the API says the same of the blocks.
+/// What the node said is what HORNET said: how it began, what it asked for, and that it gave what it was asked for.
+fn speaks_as_hornet(script: &mut Script, stream: &str, case: &Case, recorded: &BTreeSet<BlockId>) {
+    let gives = |script: &Script, id: &BlockId| {
+        whole_frames(script.all(stream)).iter().any(|frame| {
+            matches!(wire::parse(frame), Ok(Some((Message::Block(bytes), _))) if block::id_of(bytes) == *id)
+        })
+    };
+    for id in case.asked.iter().filter(|_| !case.closed) {
+        let started = Instant::now();
+        // One that it was just given may not be stored yet.
+        while case.sent.contains(id) && !gives(script, id) {
+            assert!(started.elapsed() < script::LIMIT, "{stream}: {id} is not given");
+            script.write(stream, &Message::BlockRequest(*id).pack());
+            script.event(Duration::from_millis(200));
+        }
+        assert_eq!(gives(script, id), case.sent.contains(id), "{stream}: {id}");
+    }
+    let said = whole_frames(script.all(stream));
+    // The end of a stream may overtake what was sent on it.
+    let first = said.iter().take(if case.closed { said.len().min(2) } else { 2 });
+    assert!(
+        first.eq(case.first.iter().take(if case.closed { said.len() } else { 2 })),
+        "{stream}: {said:x?}"
+    );
+    for frame in &said {
+        match wire::parse(frame) {
+            // The parent that three strangers made up, or one of a block that HORNET had by then, and the feeder tells later.
+            Ok(Some((Message::BlockRequest(id), _))) => {
+                assert!(id == BlockId([0xab; 32]) || recorded.contains(&id), "{stream}: {id} is asked for");
+            }
+            Ok(Some((Message::MilestoneRequest(index), _))) => {
+                assert!(index <= case.claims, "{stream}: milestone {index} is asked for");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every connection that a stranger made to HORNET ends here as it ended there, the node says what HORNET said, and the API says
+/// the same of the blocks.
 ///
 /// | case | HORNET | here | why |
 /// | --- | --- | --- | --- |
@@ -135,6 +205,7 @@ fn recorded_strangers_fare_as_with_hornet() {
     let mut script = Script::start(&protocol);
     let cases = cases(&recording);
     assert_eq!(cases.len(), 36);
+    let recorded = recording.blocks().iter().map(|bytes| block::id_of(bytes)).collect::<BTreeSet<_>>();
     for (name, case) in &cases {
         eprintln!("{name}, at milestone {}", case.index);
         feeder.advance(case.index);
@@ -168,6 +239,7 @@ fn recorded_strangers_fare_as_with_hornet() {
                 answers(&mut script, stream);
             }
         }
+        speaks_as_hornet(&mut script, stream, case, &recorded);
         for (path, expected) in &case.rest {
             let status = expected["_status"].as_u64().unwrap();
             node.wait_for(path, |node| u64::from(node.get(path).status) == status);
@@ -221,15 +293,22 @@ fn requests_within(script: &mut Script, stream: &str, time: Duration) -> usize {
     count
 }
 
-/// Frames that came on a stream, without what is left of the last one.
-fn frames(script: &mut Script, stream: &str) -> Vec<Vec<u8>> {
-    let received = std::mem::take(script.take(stream));
+/// Frames in these bytes, without what is left of the last one.
+fn whole_frames(bytes: &[u8]) -> Vec<Vec<u8>> {
     let (mut at, mut frames) = (0, Vec::new());
-    while let Some((_, length)) = wire::parse(&received[at..]).unwrap() {
-        frames.push(received[at..at + length].to_vec());
+    while let Some((_, length)) = wire::parse(&bytes[at..]).unwrap() {
+        frames.push(bytes[at..at + length].to_vec());
         at += length;
     }
-    *script.take(stream) = received[at..].to_vec();
+    frames
+}
+
+/// Frames that came on a stream since this was last asked.
+fn frames(script: &mut Script, stream: &str) -> Vec<Vec<u8>> {
+    let received = std::mem::take(script.take(stream));
+    let frames = whole_frames(&received);
+    let length = frames.iter().map(Vec::len).sum::<usize>();
+    *script.take(stream) = received[length..].to_vec();
     frames
 }
 
@@ -326,6 +405,29 @@ fn a_peer_of_another_implementation_is_served_as_by_hornet() {
     let again = text(&script.wait("another stream", inbound)["stream"]).to_owned();
     script.write(&again, &heartbeat(0));
     answers(&mut script, &again);
+
+    // Who breaks a rule stays out for a while; others on its machine do not.
+    let breaker = |script: &mut Script, stream: &str| {
+        let opened = script.dial("breaker", &node.peer, stream);
+        if opened {
+            script.write(stream, &heartbeat(0));
+        }
+        opened
+    };
+    script.host("breaker", false);
+    assert!(breaker(&mut script, "breaks"));
+    answers(&mut script, "breaks");
+    script.write("breaks", &Message::Block(b"garbage").pack());
+    script.wait_closed("breaks");
+    let since = Instant::now();
+    if breaker(&mut script, "comes again") {
+        script.wait_closed("comes again");
+    }
+    assert!(since.elapsed() < Duration::from_secs(50), "it was ended for something else");
+    script.host("other", false);
+    assert!(script.dial("other", &node.peer, "behaves"));
+    script.write("behaves", &heartbeat(0));
+    answers(&mut script, "behaves");
 
     // Another network's node is no peer.
     let mut foreign = Script::start("/iota-gossip/1/1.0.0");

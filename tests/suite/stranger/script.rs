@@ -75,8 +75,10 @@ pub(crate) struct Script {
     events: mpsc::Receiver<Value>,
     /// Bytes that came on each stream and were not looked at.
     received: HashMap<String, Vec<u8>>,
-    /// Streams that ended.
-    closed: Vec<String>,
+    /// All bytes that came on each stream.
+    all: HashMap<String, Vec<u8>>,
+    /// Streams that ended, and when that was heard.
+    closed: HashMap<String, Instant>,
 }
 
 impl Script {
@@ -98,7 +100,7 @@ impl Script {
             }
         });
         let input = Mutex::new(child.stdin.take().unwrap());
-        Self { child, input, events, received: HashMap::new(), closed: Vec::new() }
+        Self { child, input, events, received: HashMap::new(), all: HashMap::new(), closed: HashMap::new() }
     }
 
     pub(crate) fn command(&self, command: Value) {
@@ -119,8 +121,12 @@ impl Script {
         };
         let stream = || text(&event["stream"]).to_owned();
         match text(&event["event"]) {
-            "data" => self.received.entry(stream()).or_default().extend(bytes_of(text(&event["hex"]))),
-            "closed" => self.closed.push(stream()),
+            "data" => {
+                let bytes = bytes_of(text(&event["hex"]));
+                self.all.entry(stream()).or_default().extend(&bytes);
+                self.received.entry(stream()).or_default().extend(bytes);
+            }
+            "closed" => drop(self.closed.insert(stream(), Instant::now())),
             "error" => panic!("{event}"),
             _ => {}
         }
@@ -161,8 +167,18 @@ impl Script {
         self.received.entry(stream.to_owned()).or_default()
     }
 
+    /// All that came on a stream.
+    pub(crate) fn all(&self, stream: &str) -> &[u8] {
+        self.all.get(stream).map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn is_closed(&self, stream: &str) -> bool {
-        self.closed.iter().any(|closed| closed == stream)
+        self.closed.contains_key(stream)
+    }
+
+    /// When a stream ended, if it did.
+    pub(crate) fn closed_at(&self, stream: &str) -> Option<Instant> {
+        self.closed.get(stream).copied()
     }
 
     /// Waits until the other side ends a stream.
