@@ -17,12 +17,19 @@ pub enum Bug {
     NeverAskedAgain = 3,
     /// Who was asked and does not answer is waited for.
     WaitsForEver = 4,
+    /// Blocks on parents that nobody has are never forgotten.
+    KeepsForEver = 5,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 4] =
-        [Self::DoubleSpend, Self::ReferencedTwice, Self::NeverAskedAgain, Self::WaitsForEver];
+    pub const ALL: [Self; 5] = [
+        Self::DoubleSpend,
+        Self::ReferencedTwice,
+        Self::NeverAskedAgain,
+        Self::WaitsForEver,
+        Self::KeepsForEver,
+    ];
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::planted::{Bug, is_planted};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 
 /// Milliseconds after which a block is forgotten that no milestone needs and whose parents do not come.
@@ -76,7 +77,9 @@ impl Waiting {
 
     /// One that is to be forgotten, if there is one.
     pub(super) fn overdue(&mut self, now_ms: u64) -> Option<BlockId> {
-        while let Some((since_ms, id)) = self.unwanted.front().copied() {
+        while let Some((since_ms, id)) =
+            self.unwanted.front().copied().filter(|_| !is_planted(Bug::KeepsForEver))
+        {
             let gone = self.blocks.get(&id).is_none_or(|held| held.wanted.is_some());
             if !gone && since_ms + PATIENCE_MS > now_ms && self.unwanted_bytes <= MOST_UNWANTED_BYTES {
                 return None;

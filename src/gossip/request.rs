@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::peer::{Has, Peer};
 use super::{Slot, Slots};
-use crate::planted::{self, Bug};
+use crate::planted::{Bug, is_planted};
 use crate::protocol::id::{BlockId, MilestoneIndex};
 
 /// Milliseconds after which nobody wants a thing any more: as long as the engine keeps a block that waits for it. HORNET
@@ -193,7 +193,7 @@ impl Requests {
     pub(super) fn expire(&mut self, peers: &mut [Option<Peer>], confirmed: MilestoneIndex, now_ms: u64) {
         let mut failed = vec![0; peers.len()];
         while let Some((until_ms, want)) = self.asked.first().copied() {
-            if until_ms > now_ms || planted::is_planted(Bug::WaitsForEver) {
+            if until_ms > now_ms || is_planted(Bug::WaitsForEver) {
                 break;
             }
             self.asked.pop_first();

@@ -23,6 +23,7 @@
 //!
 //! [`Store`] has one owner, the engine's thread; [`Reader`] is for everybody.
 
+mod ahead;
 mod epoch;
 mod export;
 mod handles;
@@ -49,6 +50,7 @@ use crate::engine::effect::Confirmation;
 use crate::ledger::treasury::Treasury;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::params::Schedule;
+use ahead::Ahead;
 use epoch::{Epoch, Manner};
 use handles::Held;
 use head::Head;
@@ -198,6 +200,7 @@ pub struct Store {
     active_bytes: u64,
     /// Milestones committed to the newest epoch.
     active_milestones: u32,
+    ahead: Ahead,
     journal: Journal,
     head: Head,
     stopped_in_order: bool,
@@ -304,9 +307,14 @@ impl Store {
         (self.uncommitted_bytes, self.room_until_bytes) = (0, 0);
         self.sequence = 0;
         self.active_milestones += 1;
-        let full = self.active_bytes >= self.space.epoch_bytes(EPOCH_BYTES);
-        if full || self.active_milestones >= self.limits.epoch_milestones() {
+        let (most, milestones) = (self.space.epoch_bytes(EPOCH_BYTES), self.limits.epoch_milestones());
+        if self.active_bytes >= most || self.active_milestones >= milestones {
             self.rotate()?;
+        } else if self.active_bytes >= most / 8 * 7
+            || self.active_milestones >= milestones - milestones.div_ceil(8)
+        {
+            let (number, manner) = (self.active_number + 1, self.manner());
+            self.ahead.prepare(|| Epoch::new(&self.folder, number, manner))?;
         }
         self.prune()
     }
@@ -328,9 +336,10 @@ impl Store {
     fn rotate(&mut self) -> Result<(), Error> {
         // What the ledger may have to catch up stands in the newest epoch then, which is never pruned.
         self.ledger.flush()?;
-        let number = self.active_number + 1;
-        let epoch = Arc::new(Epoch::new(&self.folder, number, self.manner()));
-        let handles = epoch.create()?;
+        let (number, manner) = (self.active_number + 1, self.manner());
+        self.ahead.prepare(|| Epoch::new(&self.folder, number, manner))?;
+        let Some(made) = self.ahead.take() else { return Ok(()) };
+        let (epoch, handles) = made?;
         let sealed = self.epochs.change(|epochs| {
             let sealed = epochs.last().cloned();
             epochs.push(epoch);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::epoch::{Epoch, Manner};
 use super::head::Head;
 use super::journal::Journal;
@@ -142,6 +143,7 @@ impl Store {
             active_number,
             active_bytes: 0,
             active_milestones: 0,
+            ahead: Ahead::default(),
             journal,
             head: Head::open(folder)?,
             stopped_in_order: take_stopped_in_order(folder)?,
@@ -256,7 +258,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn close(self) -> Result<(), Error> {
+    pub fn close(mut self) -> Result<(), Error> {
+        self.ahead.give_up()?;
         self.ledger.flush()?;
         let path = self.folder.join(STOPPED);
         files::write_atomic(&path, b"", 0o644).map_err(Error::io("writing", &path))

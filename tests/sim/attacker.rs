@@ -76,7 +76,7 @@ impl Attacker {
             Kind::Garbage => (0..random.below(40)).map(|_| random.next().to_le_bytes()[0]).collect(),
             Kind::Liar => heartbeat(index + 500),
             Kind::SlowLoris => vec![2],
-            Kind::Orphans => (0..10).flat_map(|_| Message::Block(&block(random, 2)).pack()).collect(),
+            Kind::Orphans => (0..40).flat_map(|_| Message::Block(&block(random, 2)).pack()).collect(),
             Kind::WrongVersion => Message::Block(&block(random, 3)).pack(),
             Kind::Forger => {
                 let mut bytes = self.heard.iter().map(|frame| frame.to_vec()).find(|frame| frame.len() > 400);

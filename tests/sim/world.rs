@@ -25,11 +25,12 @@ const END_MS: u64 = 240_000;
 
 const MILESTONE_MS: u64 = 2_500;
 
-/// Bytes of blocks that a node may hold because their past cone is missing.
-const MOST_HELD: usize = 1 << 20;
+/// Bytes of blocks that a node may hold because their past cone is missing: what two attackers send within a minute, and what
+/// comes after a partition.
+const MOST_HELD: usize = 3 << 20;
 
-/// Things that a node may want at a time.
-const MOST_WANTED: usize = 2_000;
+/// Things that a node may want at a time: what no milestone needs is bounded to two thousand.
+const MOST_WANTED: usize = 3_500;
 
 #[derive(Debug)]
 enum Event {

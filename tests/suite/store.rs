@@ -248,3 +248,37 @@ fn what_is_still_needed_is_not_pruned() {
     let mut again = Store::open(copy_of.path(), "test", limits).unwrap();
     assert_eq!(again.recover(0).unwrap().confirmed.unwrap().stamp().index, MilestoneIndex(12));
 }
+
+fn epochs(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names = names.filter_map(|name| name.into_string().ok()).collect::<Vec<_>>();
+    names.retain(|name| name.starts_with("e0"));
+    names.sort();
+    names
+}
+
+/// Epochs end after two milestones here. The next one is made while the second is waited for, lasts a power cut, and is not left
+/// behind empty by an orderly stop.
+#[test]
+fn the_next_epoch_is_ready_before_it_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    store.commit(&confirmation(1, &[])).unwrap();
+    // Waits for it, as for any thread of the store's.
+    drop(store);
+    assert_eq!(epochs(folder.path()), ["e00000001", "e00000002"]);
+    let (mut store, recovered) = open(folder.path());
+    assert_eq!(recovered.confirmed.map(|found| found.stamp().index), Some(MilestoneIndex(1)));
+    for index in 2..=9 {
+        store.commit(&confirmation(index, &[])).unwrap();
+        let kept =
+            (1..=index).all(|index| store.reader().milestone(MilestoneIndex(index)).unwrap().is_some());
+        assert!(kept, "at {index}");
+    }
+    // It went on in the empty one: 2 and 3, 4 and 5, 6 and 7, 8 and 9, and the next.
+    assert_eq!(epochs(folder.path()).len(), 6);
+    store.commit(&confirmation(10, &[])).unwrap();
+    store.close().unwrap();
+    assert_eq!(epochs(folder.path()).len(), 6, "the one made ahead is gone");
+    assert_eq!(open(folder.path()).1.confirmed.map(|found| found.stamp().index), Some(MilestoneIndex(10)));
+}
