@@ -11,6 +11,7 @@ use super::journal::Journal;
 use super::keys::BlockKey;
 use super::ledger::Ledger;
 use super::reader::Reader;
+use super::seal::Seal;
 use super::space::Space;
 use super::suspects::Suspects;
 use super::{Confirmed, Epochs, Error, Limits, Store, mend, prune, seal_beside};
@@ -113,7 +114,7 @@ impl Store {
         folder.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", folder))?;
         let format = Format::check(folder, network)?;
         let space = Space::of(folder)?;
-        let mut numbers = tidy(folder, &space)?;
+        let mut numbers = tidy(folder, &space, limits)?;
         if numbers.is_empty() {
             numbers.push(mend::next_number(folder)?);
         }
@@ -327,7 +328,7 @@ fn unreferenced(reader: &Reader, keys: &[BlockKey]) -> Result<Vec<Vec<u8>>, Erro
 
 /// Deletes what a pruning left behind, and the oldest epochs while the disk is full: opening an epoch takes
 /// room, too. Lists the epochs, oldest first.
-fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
+fn tidy(folder: &Path, space: &Space, limits: Limits) -> Result<Vec<u32>, Error> {
     let delete = |path: &Path| fs::remove_dir_all(path).map_err(Error::io("deleting", path));
     let (mut numbers, mut ready) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(Error::io("listing", folder))? {
@@ -357,7 +358,7 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
     if space.is_low()? {
         mend::give_back(folder)?;
     }
-    while numbers.len() > 2 && space.is_low()? {
+    while holds_living(folder, numbers.get(1..).unwrap_or_default(), limits) && space.is_low()? {
         let oldest = numbers.remove(0);
         let trash = folder.join(format!("x{oldest:08}"));
         let path = folder.join(format!("e{oldest:08}"));
@@ -367,6 +368,16 @@ fn tidy(folder: &Path, space: &Space) -> Result<Vec<u32>, Error> {
         tracing::warn!(epoch = oldest, "the disk is full: oldest epoch deleted");
     }
     Ok(numbers)
+}
+
+/// Whether these epochs hold what new blocks may stand on, as far as is known without opening one: those that are not sealed, as
+/// the newest, do not count. Whoever keeps everything wants all of them.
+fn holds_living(folder: &Path, numbers: &[u32], limits: Limits) -> bool {
+    let seal = |number: &u32| Seal::load(&folder.join(format!("e{number:08}")))?.milestones;
+    let first = numbers.first().and_then(seal).map(|(first, _)| first.0);
+    let last = numbers.iter().rev().find_map(seal).map(|(_, last)| last.0);
+    let held = first.zip(last).map_or(0, |(first, last)| last.saturating_sub(first) + 1);
+    limits.keep_milestones != u32::MAX && held >= limits.live_milestones
 }
 
 /// The number in `e00000001` or `x00000001`.

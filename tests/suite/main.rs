@@ -12,6 +12,7 @@ mod damage;
 mod db;
 mod differential;
 mod fetch;
+mod full;
 mod fuzz;
 mod heal;
 #[path = "../http.rs"]

@@ -79,8 +79,13 @@ impl Node {
 
     /// Starts with a whole configuration on a data folder.
     pub(crate) fn start_with(config: &Path, text: &str, data: &Path) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_osmia")), config, text, data)
+    }
+
+    /// The same by a command that takes the node's arguments.
+    pub(crate) fn start_by(mut command: Command, config: &Path, text: &str, data: &Path) -> Self {
         std::fs::write(config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_osmia"))
+        let mut child = command
             .args(["node", "--config"])
             .arg(config)
             .arg("--data")
@@ -197,6 +202,23 @@ impl Node {
 
     pub(crate) fn wait_confirmed(&self, index: u64) {
         self.wait_for(&format!("milestone {index}"), |node| node.confirmed() >= index);
+    }
+
+    /// Waits until the node has confirmed a milestone, or ends; then gives what it said.
+    pub(crate) fn ends_or_reaches(&mut self, index: u64) -> Option<String> {
+        let started = Instant::now();
+        while started.elapsed() < LIMIT {
+            if self.child.try_wait().unwrap().is_some() {
+                return Some(self.log.iter().collect::<Vec<_>>().join("\n"));
+            }
+            let info = http::request(self.api, "GET", "/api/core/v2/info", &[], &[]);
+            let info = info.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
+            if info.unwrap_or_default()["status"]["confirmedMilestone"]["index"].as_u64() >= Some(index) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("neither ended nor at milestone {index}: {:#?}", self.log.try_iter().collect::<Vec<_>>());
     }
 
     /// Bytes that the kernel was made to write to disks (proc(5)).
