@@ -1,8 +1,9 @@
 //! Gossip between two real nodes of this machine: one has a network, the other syncs it from genesis, by gossip alone.
 //!
 //! `cargo bench --bench gossip`: 260 milestones of 308 blocks of 292 bytes (80,080 blocks), and 2,000 milestones of one block
-//! (`-- --full`: 10,000). Then 10,000 more blocks are posted to the first while the other follows: from socket to solid. `blocks/s` is from the start of the process to the newest milestone confirmed, processor time that of
-//! the whole process. The last line is one JSON object; `vs` is the limit that the project set itself (a share of what HORNET
+//! (`-- --full`: 10,000). Then 10,000 more blocks are posted to the first while the other follows: from socket to solid.
+//! `blocks/s` is from the start of the process to the newest milestone confirmed, processor time that of the whole process. The
+//! last line is one JSON object; `vs` is the limit that the project set itself (a share of what HORNET
 //! 2.0.1 takes) divided by our figure, so that more than 1 is within it. Beside HORNET itself, by hand: gossip.md.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark reports and panics")]
 

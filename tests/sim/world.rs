@@ -29,6 +29,10 @@ const MILESTONE_MS: u64 = 2_500;
 /// comes after a partition.
 const MOST_HELD: usize = 3 << 20;
 
+/// What may be left of both at the end, without attackers.
+const LEFT_HELD: usize = 16 << 10;
+const LEFT_WANTED: usize = 16;
+
 /// Things that a node may want at a time: what no milestone needs is bounded to two thousand.
 const MOST_WANTED: usize = 3_500;
 
@@ -430,6 +434,11 @@ impl World {
             };
             if node.index().0 + 2 < newest {
                 return Err(format!("node {number} is behind {newest}: {}", node.state()));
+            }
+            // Nothing stays that nobody needs: a milestone may be on its way.
+            let (held, wanted) = node.load();
+            if self.actors.len() == self.honest && (held > LEFT_HELD || wanted > LEFT_WANTED) {
+                return Err(format!("node {number} still holds {held} bytes and wants {wanted} things"));
             }
             let lost = self.issued.iter().find(|(_, _, id)| node.referenced(id).is_none());
             if let Some((when, by, id)) = lost {
