@@ -17,7 +17,7 @@ pub struct PeerAddress {
 }
 
 impl PeerAddress {
-    /// Reads the text form. The identity is not decoded here.
+    /// Reads the text form.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -37,16 +37,21 @@ impl PeerAddress {
         }
         let port = port.parse().ok().filter(|port| *port > 0).ok_or("the port is none of 1 to 65535")?;
         if !Self::is_id(id) {
-            return Err("the peer id is no base58 text like 12D3Koo...");
+            return Err("the peer id is none: it may be cut or mistyped; copy it again, like 12D3Koo...");
         }
         let (kind, host, id) = ((*kind).to_owned(), (*host).to_owned(), (*id).to_owned());
         Ok(Self { kind, host, port, id })
     }
 
-    /// Whether a text can be an identity; the identity is not decoded.
+    /// Whether a text is an identity.
     pub fn is_id(text: &str) -> bool {
-        let base58 = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
-        (40..=64).contains(&text.len()) && text.bytes().all(base58)
+        // libp2p, peer ids: > a multihash: of SHA2-256, or a key of up to 42 bytes as it is
+        (40..=64).contains(&text.len())
+            && bs58::decode(text).into_vec().is_ok_and(|bytes| match bytes.as_slice() {
+                [0x12, 32, hash @ ..] => hash.len() == 32,
+                [0, length @ ..=42, key @ ..] => key.len() == usize::from(*length),
+                _ => false,
+            })
     }
 
     /// Without the identity.

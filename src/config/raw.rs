@@ -324,6 +324,14 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
     let rest_bind: SocketAddr = bind.get_ref().parse().map_err(|_| {
         checker.error("rest.bind", bind, format!("{:?} is no address", bind.get_ref()), "write IP:PORT")
     })?;
+    for (at, text) in raw.peering.bind.iter().enumerate() {
+        let before = raw.peering.bind[..at].iter().map(Spanned::get_ref).chain([bind.get_ref()]);
+        if !text.get_ref().ends_with(":0") && before.into_iter().any(|other| other == text.get_ref()) {
+            let fix = "give gossip and REST a port each, and name no address twice";
+            let problem = format!("{:?} is taken already", text.get_ref());
+            return Err(checker.error("peering.bind", text, problem, fix));
+        }
+    }
     let mdns = raw.peering.mdns.unwrap_or(!PUBLIC_NETWORKS.contains(&network.params.network_name.as_str()));
     if let (Some(Join::Lan), false, Some(text)) = (&join, mdns, &raw.network.join) {
         let fix = "set peering.mdns = true, or name a node of the network";
@@ -529,11 +537,23 @@ fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {
     let message = error.message().lines().collect::<Vec<_>>().join(" ");
     // serde says "unknown field `x`, expected one of …": what is expected is the fix.
     let (problem, fix) = match message.split_once(", expected") {
-        Some((problem, expected)) => (problem.to_owned(), format!("expected{expected}")),
+        Some((problem, expected)) => (problem.to_owned(), format!("expected{}", in_words(expected))),
         None if message.starts_with("duplicate key") => (message, "keep one of them".to_owned()),
         None => (message, "the README lists every key with an example".to_owned()),
     };
     Error { line, key: key_at(checker.text, line), problem, fix }
+}
+
+/// serde names what it expects by Rust's names.
+fn in_words(expected: &str) -> String {
+    let word = |word: &str| match word {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative".to_owned(),
+        "i64" => "a whole number".to_owned(),
+        "struct" => "a table".to_owned(),
+        raw if raw.starts_with("Raw") => String::new(),
+        word => word.to_owned(),
+    };
+    expected.split(' ').map(word).collect::<Vec<_>>().join(" ").trim_end().to_owned()
 }
 
 /// The dotted key on a line: its own name behind that of the last table header above it.

@@ -20,7 +20,7 @@ pub fn finding(arrival: Arrival, result: &Result<CheckedBlock, Refusal>) -> Find
     let block = match result {
         Ok(block) => block,
         // Who was asked for it is not to blame.
-        Err(Refusal::Score { .. }) if arrival == Arrival::Asked => return Finding::Useless,
+        Err(refusal) if arrival == Arrival::Asked && refusal.is_of_its_time() => return Finding::Useless,
         Err(_) => return Finding::Invalid,
     };
     let milestone = block.milestone.as_ref().map(|found| found.essence.index);

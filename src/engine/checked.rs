@@ -60,6 +60,17 @@ pub enum Refusal {
     MilestoneNonce,
 }
 
+impl Refusal {
+    /// Whether the block may have been good under other parameters of the network: of work, of storage deposit.
+    pub fn is_of_its_time(&self) -> bool {
+        match self {
+            Self::Score { .. } => true,
+            Self::Transaction(error) => error.is_deposit(),
+            Self::Syntax(_) | Self::Version { .. } | Self::MilestoneNonce => false,
+        }
+    }
+}
+
 /// The rules that need no proof of work: before a nonce is looked for, these must hold. `length` is that of the binary
 /// form.
 ///

@@ -9,7 +9,7 @@
 //! | what is wanted | some requests stay for ever, others 15 s | nothing stays longer than somebody needs it |
 //! | a parent that no milestone needs | needs no proof of work when it was asked for | needs it |
 //! | milestones that nobody signed | are kept as blocks, without proof of work | so are a few of each peer |
-//! | blocks of clients | sent to each peer twice | once |
+//! | blocks of clients | sent to each peer twice | once, also to those that connect before a milestone references them |
 //! | a peer that asks for far too much | is answered as fast as it asks | loses what is too much, then the connection |
 //! | heartbeats while syncing | one for each milestone | five a second at most |
 //!
@@ -402,10 +402,30 @@ impl Gossip {
 
     /// Sends a block to every peer that is not known to have it.
     pub fn forward(&mut self, id: BlockId, bytes: &[u8]) {
+        self.send_block(id, bytes, |_| true);
+    }
+
+    /// The same for peers in step: others would not look at it, and ask for it when they need it.
+    pub fn offer(&mut self, id: BlockId, bytes: &[u8]) {
+        let confirmed = self.progress.confirmed;
+        self.send_block(id, bytes, |peer| peer.is_synced(confirmed));
+    }
+
+    /// Whether there is a peer in step that is not known to have a block.
+    pub fn is_lacked(&mut self, id: &BlockId) -> bool {
+        let holders = self.seen.get(id).map(|passed| passed.holders).unwrap_or_default();
+        let lacks = |(slot, peer): (Slot, &Option<Peer>)| {
+            !holders.contains(slot)
+                && peer.as_ref().is_some_and(|peer| peer.is_synced(self.progress.confirmed))
+        };
+        Slot::all().zip(&self.peers).any(lacks)
+    }
+
+    fn send_block(&mut self, id: BlockId, bytes: &[u8], fits: impl Fn(&Peer) -> bool) {
         let holders = self.seen.get(&id).map(|passed| passed.holders).unwrap_or_default();
         let mut to = Slots::default();
         for (slot, peer) in Slot::all().zip(&mut self.peers) {
-            if let Some(peer) = peer.as_mut().filter(|_| !holders.contains(slot)) {
+            if let Some(peer) = peer.as_mut().filter(|peer| !holders.contains(slot) && fits(peer)) {
                 peer.counters.sent_blocks = peer.counters.sent_blocks.saturating_add(1);
                 to.insert(slot);
             }

@@ -146,6 +146,24 @@ fn a_block_goes_once_to_whoever_has_it_not() {
     assert!(done(&mut gossip).0.is_empty());
 }
 
+/// The others were away when a client attached it.
+#[test]
+fn whoever_comes_later_is_offered_a_block_once_it_is_in_step() {
+    let mut gossip = Gossip::new(at(100), []);
+    let (id, bytes) = block(1);
+    gossip.forward(id, &bytes);
+    assert!(done(&mut gossip).0.is_empty() && !gossip.is_lacked(&id));
+    let slot = gossip.connected(Relation::Known, 0).unwrap();
+    gossip.heartbeat(slot, Heartbeat { latest: MilestoneIndex(100), ..heartbeat(97) }, 0);
+    assert!(!gossip.is_lacked(&id));
+    gossip.heartbeat(slot, heartbeat(98), 0);
+    done(&mut gossip);
+    assert!(gossip.is_lacked(&id));
+    gossip.offer(id, &bytes);
+    assert_eq!(done(&mut gossip).0, [(slot, Message::Block(&bytes).pack())]);
+    assert!(!gossip.is_lacked(&id));
+}
+
 #[test]
 fn an_invalid_block_ends_the_connections_of_all_who_sent_it() {
     let mut gossip = Gossip::new(at(100), []);

@@ -45,6 +45,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether an output holds less than the network's parameters ask for.
+    pub fn is_deposit(&self) -> bool {
+        matches!(self, Self::Output { problem: OutputProblem::Deposit { .. }, .. })
+    }
+}
+
 /// What can be wrong with an output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputProblem {

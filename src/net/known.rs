@@ -36,6 +36,8 @@ pub(super) struct Known {
     configured: bool,
     next: Instant,
     attempts: u32,
+    /// What keeps it away, as its owner was told.
+    problem: Option<String>,
 }
 
 /// All of them.
@@ -94,7 +96,7 @@ impl KnownPeers {
             tracing::warn!(%address, "peer left out: its id is none");
             return;
         };
-        let known = Known { address, alias, configured, next: now, attempts: 0 };
+        let known = Known { address, alias, configured, next: now, attempts: 0, problem: None };
         self.peers.entry(id).or_insert(known);
     }
 
@@ -173,6 +175,16 @@ impl KnownPeers {
             }
         }
         due
+    }
+
+    /// What keeps a peer away, or that nothing does. Whether it is one of these, and something else than before.
+    pub(super) fn is_news(&mut self, id: &PeerId, problem: Option<&str>) -> bool {
+        let Some(known) = self.peers.get_mut(id) else { return false };
+        let is_new = known.problem.as_deref() != problem;
+        if is_new {
+            known.problem = problem.map(str::to_owned);
+        }
+        is_new
     }
 
     /// A connection ended: the next attempt is not before its time.

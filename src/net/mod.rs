@@ -35,7 +35,7 @@ use libp2p::futures::StreamExt;
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{self, ConnectionId, NetworkBehaviour, Stream, SwarmEvent};
+use libp2p::swarm::{self, ConnectionId, DialError, NetworkBehaviour, Stream, SwarmEvent};
 use libp2p::{PeerId, StreamProtocol, Swarm, identify, noise, yamux};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -278,7 +278,7 @@ impl Net {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip((peer, connection, event))) => match event {
                 Event::Open { stream, opened } => self.open(peer, connection, stream, opened),
                 Event::Failed => {
-                    tracing::debug!(%peer, "peer does not speak this network's protocol");
+                    self.unreached(&peer, "it does not speak this network's protocol (see network.name)");
                     self.swarm.close_connection(connection);
                 }
             },
@@ -303,7 +303,12 @@ impl Net {
                 self.tell_auto(&peer_id, Told::Gone);
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                tracing::debug!(%peer, %error, "peer not reached");
+                let problem = match &error {
+                    DialError::WrongPeerId { .. } => "another node answers at its address".to_owned(),
+                    DialError::Transport(_) => "nobody answers at its address".to_owned(),
+                    other => other.to_string(),
+                };
+                self.unreached(&peer, &problem);
                 if !self.swarm.is_connected(&peer) && self.neighbours.remove(&peer).is_some() {
                     self.tell_auto(&peer, Told::Gone);
                 }
@@ -351,6 +356,7 @@ impl Net {
         let connect = || self.hub.connect(peer, address, relation, connection, opened);
         match admitted.then(connect).flatten() {
             Some((slot, link)) => {
+                self.known.is_news(&peer, None);
                 if relation != Relation::Autopeered {
                     self.tell_auto(&peer, Told::Block);
                 }
@@ -396,6 +402,15 @@ impl Net {
 
     /// Whether a peer may stay. One beside this node takes the place of one that is not any more, when too many were.
     fn admits(&mut self, peer: &PeerId, at: Option<IpAddr>) -> bool {
+        if self.relation(peer) == Relation::Known && self.hub.links().count() >= SLOTS {
+            // Whom the owner named is let in whoever else is there.
+            let others = self.hub.links().map(|(_, link)| link.peer);
+            let others = others.filter(|other| self.relation(other) != Relation::Known);
+            if let Some(other) = others.max_by_key(|other| self.relation(other) == Relation::Unknown) {
+                self.hub.end(&other, &"a named peer takes its place");
+                self.leave(other);
+            }
+        }
         if self.relation(peer) != Relation::Unknown || self.has_room(at) {
             return true;
         }
@@ -409,6 +424,14 @@ impl Net {
             self.leave(*other);
         }
         true
+    }
+
+    /// Its owner is told once of what keeps a named peer away, and again when that changes.
+    fn unreached(&mut self, peer: &PeerId, problem: &str) {
+        match self.known.is_news(peer, Some(problem)) {
+            true => tracing::warn!(%peer, problem, "named peer not reached"),
+            false => tracing::debug!(%peer, problem, "peer not reached"),
+        }
     }
 
     /// Whom autopeering chose, and who does not come, makes room for another one.
@@ -548,10 +571,7 @@ impl Net {
     fn found(&mut self, peer: PeerId, found: Result<Vec<Multiaddr>, String>) {
         let addresses = match found {
             Ok(addresses) => addresses,
-            Err(error) => {
-                tracing::debug!(%peer, error, "address of a peer not found");
-                return;
-            }
+            Err(error) => return self.unreached(&peer, &format!("its name is not found: {error}")),
         };
         self.dial_at(peer, addresses, PeerCondition::DisconnectedAndNotDialing);
     }

@@ -67,9 +67,10 @@ pub(super) struct Strikes {
 }
 
 impl Strikes {
-    /// What blocks are judged by changed.
+    /// What blocks are judged by changed: others may have known before this node.
     pub(super) fn rules_changed(&mut self, now: Instant) {
         self.changed = Some(now);
+        self.records.retain(|_, record| now >= record.last + RULES_SETTLE);
     }
 
     /// A peer broke a rule, at this address.
@@ -165,7 +166,9 @@ mod tests {
     #[test]
     fn nobody_is_to_blame_while_the_rules_change() {
         let (peer, start, mut strikes) = (PeerId::random(), Instant::now(), Strikes::default());
+        strikes.strike(peer, None, start);
         strikes.rules_changed(start);
+        assert!(!strikes.is_out(&peer, None, false, start));
         strikes.strike(peer, None, start + Duration::from_secs(59));
         assert!(!strikes.is_out(&peer, None, false, start + Duration::from_secs(59)));
         strikes.strike(peer, None, start + Duration::from_secs(60));

@@ -107,7 +107,7 @@ impl Devnet {
     }
 }
 
-/// The nodes' processes; none outlives this.
+/// The nodes' processes; none outlives this, unless the process is killed.
 struct Children(Vec<Child>);
 
 impl Children {

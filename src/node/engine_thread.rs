@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::own::{AT_ONCE, Own};
 use super::recheck;
 use super::usage::Usage;
 use crate::engine::checked::CheckedBlock;
@@ -47,6 +48,7 @@ pub(super) struct EngineThread {
     new_blocks: u32,
     last_milestone: Option<Instant>,
     rates: Rates,
+    own: Own,
     usage: Usage,
     /// As of the last milestone.
     wear: Wear,
@@ -91,6 +93,7 @@ impl EngineThread {
             new_blocks: 0,
             last_milestone: None,
             rates: Rates::default(),
+            own: Own::new(),
             usage,
             wear: Wear::default(),
             block_bytes: 0,
@@ -106,6 +109,7 @@ impl EngineThread {
                 if block.milestone.as_ref().is_some_and(|found| found.essence.stamp() == confirmed) {
                     this.confirmed_block = block.id;
                 }
+                this.own.add(block.id, true);
                 this.engine.submit(&this.reader, block, Origin::Replayed, 0)?;
                 // The journal holds these blocks already, and keeps them until the next commit.
                 this.perform(false)?;
@@ -206,6 +210,20 @@ impl EngineThread {
             peers.with(|gossip, _| gossip.set_ahead(self.engine.pending()));
         }
         self.tell_peers();
+        self.offer_own()
+    }
+
+    /// Tells peers in step of blocks that they are not known to have.
+    fn offer_own(&mut self) -> anyhow::Result<()> {
+        let Some(peers) = &self.peers else { return Ok(()) };
+        let ids = self.own.look(|id| self.engine.outlook(id).is_some());
+        let lacking =
+            peers.with(|gossip, _| ids.into_iter().filter(|id| gossip.is_lacked(id)).collect::<Vec<_>>());
+        for id in lacking.into_iter().take(AT_ONCE) {
+            if let Some(bytes) = self.reader.block(&id)? {
+                peers.with(|gossip, _| gossip.offer(id, &bytes));
+            }
+        }
         Ok(())
     }
 
@@ -294,8 +312,11 @@ impl EngineThread {
         if block.milestone.is_none() && (self.engine.halted().is_some() || self.store.is_full()?) {
             return Ok(Verdict::NoRoom);
         }
-        let now_ms = self.now_ms();
+        let (id, now_ms) = (block.id, self.now_ms());
         let verdict = self.engine.submit(&self.reader, block, Origin::Local, now_ms)?;
+        if let Verdict::Accepted { known } = verdict {
+            self.own.add(id, known);
+        }
         self.perform(true)?;
         Ok(verdict)
     }

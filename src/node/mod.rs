@@ -8,6 +8,7 @@ mod engine_thread;
 mod founding;
 mod joining;
 mod opening;
+mod own;
 mod starting;
 mod supervised;
 mod usage;

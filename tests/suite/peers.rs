@@ -66,7 +66,15 @@ fn nodes_join_late_follow_and_come_back() {
         join(&three, &one, &[&second.peer])
     };
     third.wait_for("referenced block", |node| node.has_referenced(&missed));
-    for node in [founder, second, third] {
+    // What one took while it was alone, the others hear of when they are back, though its plug was pulled meanwhile.
+    founder.stop();
+    third.stop();
+    let alone = second.attach("nobody else is there");
+    second.kill();
+    let founder = Node::start(&one, "");
+    let second = join(&two, &one, &[&founder.peer]);
+    founder.wait_for("referenced block", |node| node.has_referenced(&alone));
+    for node in [founder, second] {
         node.stop();
     }
 }
