@@ -51,7 +51,7 @@ fn own_place(at: Option<IpAddr>) -> Option<Offender> {
         // RFC 1918, 3927, 6598.
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
-            !ip.is_private() && !ip.is_link_local() && !(a == 100 && b & 0xc0 == 64)
+            !(ip.is_private() || ip.is_link_local() || a == 100 && b & 0xc0 == 64)
         }
         // RFC 4193, 4291.
         IpAddr::V6(ip) => !ip.is_unique_local() && !ip.is_unicast_link_local(),
