@@ -308,7 +308,10 @@ impl Net {
                     DialError::Transport(_) => "nobody answers at its address".to_owned(),
                     other => other.to_string(),
                 };
-                self.unreached(&peer, &problem);
+                // One that is found at two addresses is dialled at both.
+                if !self.swarm.is_connected(&peer) {
+                    self.unreached(&peer, &problem);
+                }
                 if !self.swarm.is_connected(&peer) && self.neighbours.remove(&peer).is_some() {
                     self.tell_auto(&peer, Told::Gone);
                 }
