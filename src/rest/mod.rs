@@ -4,7 +4,6 @@
 //!
 //! | asked for | HORNET | here | why |
 //! | --- | --- | --- | --- |
-//! | token of another issuer, signed with the node's key | 200 | 401 | a token says who made it |
 //! | protected path with `?/health` or another public path in its query | 200 | 400 | patterns match the path, from its beginning |
 //! | `//api/core/v2/info` | 404 | 403 | the same: it is no public path |
 //! | texts of messages | its own | ours | they name the field and the fix |
