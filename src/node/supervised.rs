@@ -2,9 +2,10 @@
 //!
 //! Once a second it says `alive <turns> <confirmed index> <its time> <healthy|unhealthy> <spare> <written> <blocks>`. `turns`
 //! counts the engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
-//! `written` what was written to disks and `blocks` the blocks stored, in bytes since the start; each may be `-`. Before the first of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers
-//! are not told how to join, `issues` when the milestones are its own. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and
-//! `names <address> …`, the name servers of the local network.
+//! `written` what was written to disks and `blocks` the blocks stored, in bytes since the start; each may be `-`. Before the first
+//! of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers are not told how to join,
+//! `issues` when the milestones are its own. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted`
+//! or `clock untrusted`, and `names <address> …`, the name servers of the local network.
 
 use std::io::{BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
