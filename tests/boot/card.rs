@@ -59,9 +59,15 @@ pub(crate) struct Card {
 
 impl Card {
     pub(crate) fn new(image: &Path, name: &str) -> Self {
+        let card = Self::of_the_image_s_size(image, name);
+        OpenOptions::new().write(true).open(&card.path).unwrap().set_len(CARD_BYTES).unwrap();
+        card
+    }
+
+    /// One without room for the data partition to grow.
+    pub(crate) fn of_the_image_s_size(image: &Path, name: &str) -> Self {
         let path = host::folder().join(format!("{name}.card"));
         fs::copy(image, &path).unwrap();
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(CARD_BYTES).unwrap();
         Self { path }
     }
 
@@ -107,15 +113,39 @@ impl Card {
         bytes
     }
 
+    /// The data partition, as programs of e2fsprogs name it.
+    fn data(&self) -> String {
+        format!("{}?offset={}", self.path.display(), self.partitions()[3].start * SECTOR_BYTES)
+    }
+
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.partitions()[3].sectors * SECTOR_BYTES
+    }
+
     /// Puts a file on the data partition, as somebody could in a computer with Linux.
     pub(crate) fn write_data(&self, path: &str, content: &[u8]) {
         let local = host::folder().join("content");
         fs::write(&local, content).unwrap();
-        let partition =
-            format!("{}?offset={}", self.path.display(), self.partitions()[3].start * SECTOR_BYTES);
         for order in [format!("rm {path}"), format!("write {} {path}", local.display())] {
-            host::run(Command::new("/usr/sbin/debugfs").args(["-w", "-R", &order, &partition]));
+            host::run(Command::new("/usr/sbin/debugfs").args(["-w", "-R", &order, &self.data()]));
         }
+    }
+
+    /// Takes the last block of the data partition, likewise.
+    pub(crate) fn fill_data(&self) {
+        let blocks = self.data_bytes() / 4_096;
+        for order in ["write /dev/null filler".to_owned(), format!("fallocate filler 0 {blocks}")] {
+            host::run(Command::new("/usr/sbin/debugfs").args(["-w", "-R", &order, &self.data()]));
+        }
+    }
+
+    pub(crate) fn data_used_percent(&self) -> u64 {
+        let about = host::run(Command::new("/usr/sbin/debugfs").args(["-R", "stats -h", &self.data()]));
+        let number = |name: &str| {
+            let line = about.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        100 - number("Free blocks:") * 100 / number("Block count:")
     }
 
     /// Overwrites the beginning of the data partition; gives what stands there now.

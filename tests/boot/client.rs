@@ -118,13 +118,13 @@ pub(crate) fn has_tips(api: SocketAddr) -> bool {
 }
 
 /// Attaches a block where the network wants no proof of work; gives its id once that is acknowledged.
-pub(crate) fn post_plain(api: SocketAddr, text: &str) -> String {
+pub(crate) fn post_plain(api: SocketAddr, data: &[u8]) -> String {
     use osmia::protocol::block::{self, Block, Parents, Payload};
     use osmia::protocol::{id::BlockId, tagged_data::TaggedData};
     let (_, tips) = get(api, "/api/core/v2/tips").unwrap();
     let tips = tips["tips"].as_array().unwrap_or_else(|| panic!("{tips}"));
     let parents = tips.iter().map(|tip| BlockId::from_hex(tip.as_str().unwrap()).unwrap()).collect();
-    let payload = TaggedData::new(b"boot".to_vec(), text.as_bytes().to_vec()).unwrap();
+    let payload = TaggedData::new(b"boot".to_vec(), data.to_vec()).unwrap();
     let (parents, payload) = (Parents::from_unsorted(parents).unwrap(), Some(Payload::TaggedData(payload)));
     let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
     let binary = ["Content-Type: application/vnd.iota.serializer-v1"];

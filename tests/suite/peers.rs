@@ -12,13 +12,18 @@ use crate::node::Node;
 
 /// A node in `folder` that joins the network whose founder's data are in `founder`, by way of `peers`.
 fn join(folder: &Path, founder: &Path, peers: &[&str]) -> Node {
+    join_with(folder, founder, peers, "[network]\n")
+}
+
+/// The same; `more` is added to its configuration, and ends within its network.
+fn join_with(folder: &Path, founder: &Path, peers: &[&str], more: &str) -> Node {
     let identity = founder.join("data/identity");
     let key = hex::encode(&coordinator::public_key(&identity).unwrap());
     let owner = Address::of_key(&coordinator::genesis_key(&identity).unwrap()).to_bech32("tst");
     let peers = peers.iter().map(|address| format!("{{ address = \"{address}\" }}")).collect::<Vec<_>>();
     let text = format!(
         "[health]\n[rest]\nbind = \"127.0.0.1:0\"\n[peering]\nbind = [\"127.0.0.1:0\"]\npeers = [{}]\n\
-         [network]\nmilestone_keys = [{{ public_key = \"{key}\" }}]\ngenesis_address = \"{owner}\"\n",
+         {more}milestone_keys = [{{ public_key = \"{key}\" }}]\ngenesis_address = \"{owner}\"\n",
         peers.join(", ")
     );
     Node::start_with(&folder.join("node.toml"), &text, &folder.join("data"))
@@ -77,6 +82,58 @@ fn nodes_join_late_follow_and_come_back() {
     for node in [founder, second] {
         node.stop();
     }
+}
+
+/// Leaves nothing readable of the newest blocks.
+fn ruin_the_newest_epoch(node: &Path) {
+    let entries = std::fs::read_dir(node.join("data/store")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let newest = names.filter(|name| name.starts_with('e')).max().unwrap();
+    let mut folders = vec![node.join("data/store").join(newest)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                std::fs::write(entry.path(), [0xa5; 999]).unwrap();
+            }
+        }
+    }
+}
+
+/// The node that follows, and the founder, whose own signed milestones come back.
+#[test]
+fn what_damage_took_is_asked_of_peers() {
+    // An epoch holds ten milestones then.
+    let more = "[storage]\nkeep_milestones = 100\n[network]\nbelow_max_depth = 5\n";
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    for place in [&one, &two] {
+        std::fs::create_dir(place).unwrap();
+    }
+    let founder = Node::start(&one, more);
+    let second = join_with(&two, &one, &[&founder.peer], more);
+    second.wait_confirmed(13);
+    let before = second.attach("in the newest epoch");
+    second.wait_for("referenced block", |node| node.has_referenced(&before));
+    second.kill();
+    ruin_the_newest_epoch(&two);
+    let second = join_with(&two, &one, &[&founder.peer], more);
+    second.wait_for("block that was lost", |node| node.has_referenced(&before));
+    second.wait_confirmed(founder.confirmed() + 2);
+
+    let newest = founder.confirmed();
+    second.wait_confirmed(newest);
+    founder.kill();
+    ruin_the_newest_epoch(&one);
+    let text = Node::config(&format!("{more}[coordinator]\nenabled = true\ninterval_s = 1\n"))
+        .replace("[peering]\n", &format!("[peering]\npeers = [{{ address = \"{}\" }}]\n", second.peer));
+    let founder = Node::start_with(&one.join("node.toml"), &text, &one.join("data"));
+    founder.wait_confirmed(newest + 3);
+    second.wait_confirmed(newest + 3);
+    founder.stop();
+    second.stop();
 }
 
 #[test]

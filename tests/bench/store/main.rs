@@ -8,10 +8,14 @@
 //! `write_bytes` counts whole folios, many times more). Space is that of everything but our ledger's files, whose live outputs
 //! are taken off the peers' figures as if they took no more than their bytes.
 //!
+//! `--block-bytes 1024` takes larger blocks. `-- --month FOLDER` lets 30 days of a founder pass on FOLDER's file system, which is
+//! to be as large as a card.
+//!
 //! RocksDB is Debian's `librocksdb7.8`, opened at run time; without it, its columns are missing. A peer gives up after
 //! `--limit` seconds (300): its figures are then those of what it wrote until there.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark reports and panics")]
 
+mod month;
 mod ours;
 mod rocks;
 mod tree;
@@ -93,12 +97,16 @@ fn main() {
         None => 120,
     };
     let limit = Duration::from_secs(value("--limit").map_or(300, |limit| limit.parse().unwrap()));
+    let block_bytes = value("--block-bytes").map_or(BLOCK_BYTES, |bytes| bytes.parse().unwrap());
+    if let Some(folder) = value("--month") {
+        return month::run(Path::new(&folder));
+    }
     if let Some(name) = value("--engine") {
         let open = ENGINES.iter().find(|(own, _)| *own == name).unwrap().1;
         let folder = value("--folder").unwrap();
         // Ours goes to the end.
         let limit = if name == "osmia" { Duration::MAX } else { limit };
-        if let Some(figures) = measure(open, Path::new(&folder), milestones, limit) {
+        if let Some(figures) = measure(open, Path::new(&folder), milestones, block_bytes, limit) {
             println!("{}", serde_json::to_string(&figures).unwrap());
         }
         return;
@@ -110,6 +118,7 @@ fn main() {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--engine", name, "--folder", folder.path().to_str().unwrap()])
             .args(["--milestones", &milestones.to_string(), "--limit", &limit.as_secs().to_string()])
+            .args(["--block-bytes", &block_bytes.to_string()])
             .output()
             .unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
@@ -119,11 +128,11 @@ fn main() {
             None => println!("{name}: not measured: {}", String::from_utf8_lossy(&output.stderr).trim()),
         }
     }
-    report(milestones, &all);
+    report(milestones, block_bytes, &all);
 }
 
-fn report(milestones: u32, all: &[(&str, Figures)]) {
-    println!("{milestones} milestones of {BLOCKS} blocks of {BLOCK_BYTES} bytes");
+fn report(milestones: u32, block_bytes: usize, all: &[(&str, Figures)]) {
+    println!("{milestones} milestones of {BLOCKS} blocks of {block_bytes} bytes");
     let names = all.iter().map(|(name, _)| format!("{name:>12}")).collect::<String>();
     println!("{:22}{names}", "");
     let (_, ours) = all.iter().find(|(name, _)| *name == "osmia").unwrap();
@@ -164,13 +173,16 @@ struct Source {
     template: Booked,
     unspent: VecDeque<u64>,
     made: u64,
+    block_bytes: usize,
+    sent: u64,
 }
 
 impl Source {
-    fn new() -> Self {
+    fn new(block_bytes: usize) -> Self {
         let params = Config::parse("[coordinator]\nenabled = true\n").unwrap().network.params;
         let outputs = genesis::outputs(params.token_supply, Address::Ed25519([7; 32]), &[]).unwrap();
-        Self { template: outputs.into_iter().next().unwrap(), unspent: VecDeque::new(), made: 0 }
+        let template = outputs.into_iter().next().unwrap();
+        Self { template, unspent: VecDeque::new(), made: 0, block_bytes, sent: 0 }
     }
 
     fn output(&self, number: u64) -> Booked {
@@ -186,9 +198,10 @@ impl Source {
     }
 
     fn load(&mut self, index: u32, blocks: u64, outputs: u64) -> Load {
-        let first = u64::from(index) * BLOCKS;
+        let first = self.sent;
+        self.sent += blocks;
         let block = |number: u64| {
-            let bytes = noise(number + 1, BLOCK_BYTES);
+            let bytes = noise(number + 1, self.block_bytes);
             (blake2b_256(&bytes), bytes)
         };
         let spent = self.unspent.drain(..usize::try_from(outputs).unwrap()).collect::<Vec<_>>();
@@ -202,10 +215,16 @@ impl Source {
     }
 }
 
-fn measure(open: Open, folder: &Path, milestones: u32, limit: Duration) -> Option<Figures> {
+fn measure(
+    open: Open,
+    folder: &Path,
+    milestones: u32,
+    block_bytes: usize,
+    limit: Duration,
+) -> Option<Figures> {
     let window = (milestones / 5).min(200);
     let mut engine = open(folder, window)?;
-    let mut source = Source::new();
+    let mut source = Source::new(block_bytes);
     let ledger = source.make(LEDGER);
     engine.begin(ledger);
     let (written, cpu) = (written_bytes(), cpu_seconds());
@@ -226,7 +245,7 @@ fn measure(open: Open, folder: &Path, milestones: u32, limit: Duration) -> Optio
         }
     }
     let blocks = f64::from(done) * BLOCKS as f64;
-    let logical = blocks * (BLOCK_BYTES + 32) as f64;
+    let logical = blocks * (block_bytes + 32) as f64;
     let write_amplification = (written_bytes() - written) as f64 / logical;
     let cpu = (cpu_seconds() - cpu) * 1e6 / blocks;
     let before = written_bytes();
@@ -248,7 +267,7 @@ fn measure(open: Open, folder: &Path, milestones: u32, limit: Duration) -> Optio
     let figures = [
         ("blocks_per_s", blocks / busy.as_secs_f64()),
         ("cpu_us_per_block", cpu),
-        ("space_amplification", disk / (live * (BLOCK_BYTES + 32) as f64)),
+        ("space_amplification", disk / (live * (block_bytes + 32) as f64)),
         ("disk_bytes_per_block", disk / live),
         ("write_amplification", write_amplification),
         ("prune_stall_ms", ms(stalls.into_iter().max().unwrap_or_default())),
@@ -285,7 +304,7 @@ fn cpu_seconds() -> f64 {
 
 /// What the unspent outputs are in themselves.
 fn ledger_bytes() -> u64 {
-    LEDGER * Source::new().template.to_bytes().len() as u64
+    LEDGER * Source::new(BLOCK_BYTES).template.to_bytes().len() as u64
 }
 
 fn disk_bytes(folder: &Path) -> u64 {

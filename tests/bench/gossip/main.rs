@@ -1,17 +1,16 @@
 //! Gossip between two real nodes of this machine: one has a network, the other syncs it from genesis, by gossip alone.
 //!
 //! `cargo bench --bench gossip`: 260 milestones of 308 blocks of 292 bytes (80,080 blocks), and 2,000 milestones of one block
-//! (`-- --full`: 10,000). Then 10,000 more blocks are posted to the first while the other follows: from socket to solid.
+//! (`-- --full`: 10,000). Then 10,000 more blocks are posted to the first while the other follows: from socket to solid;
+//! what the other's disk holds, gives back when pruned, and how it starts after `kill -9`.
 //! `blocks/s` is from the start of the process to the newest milestone confirmed, processor time that of the whole process. The
 //! last line is one JSON object; `vs` is the limit that the project set itself (a share of what HORNET
 //! 2.0.1 takes) divided by our figure, so that more than 1 is within it. Beside HORNET itself, by hand: gossip.md.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark reports and panics")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,9 +29,13 @@ use osmia::protocol::tagged_data::TaggedData;
 use osmia::snapshot::{genesis, load};
 use osmia::store::{Limits, Store};
 
-#[path = "../http.rs"]
+use node::Node;
+
+mod disk;
+#[path = "../../http.rs"]
 #[allow(dead_code, reason = "a benchmark looks at bodies alone")]
 mod http;
+mod node;
 
 /// Processor time for each block that a node may take (0.4 of what HORNET takes), in microseconds.
 const CPU_LIMIT_US: f64 = 100.0;
@@ -102,7 +105,8 @@ fn main() {
         row("peak_rss_mib", memory, Some(MEMORY_LIMIT_MIB / memory));
         if large {
             let (before, started) = (node.cpu_s(), Instant::now());
-            let count = follow(&leader, &node);
+            follow(&leader, &node);
+            let count = f64::from(FOLLOWING);
             let rate = count / started.elapsed().as_secs_f64();
             let (cpu_us, memory) = ((node.cpu_s() - before) * 1e6 / count, node.peak_mib());
             println!(
@@ -114,32 +118,22 @@ fn main() {
             row("blocks_per_s", rate, None);
             row("cpu_us_per_block", cpu_us, Some(FOLLOWING_CPU_LIMIT_US / cpu_us));
             row("peak_rss_mib", memory, Some(MEMORY_LIMIT_MIB / memory));
+            disk::measure(leader, node, (milestones, total), &two, &mut rows);
         }
     }
     println!("{}", serde_json::to_string(&rows).unwrap());
 }
 
-/// Clients post blocks to one node until they are solid on the other; gives their number.
-fn follow(leader: &Node, node: &Node) -> f64 {
-    const CLIENTS: u32 = 4;
-    const EACH: u32 = 2_500;
-    let tips: serde_json::Value = serde_json::from_slice(&leader.get("/api/core/v2/tips")).unwrap();
-    let tip = BlockId::from_hex(tips["tips"][0].as_str().unwrap()).unwrap();
-    let api = leader.api;
+/// Clients that post to the node which is followed, and how many blocks each.
+const CLIENTS: u32 = 4;
+const EACH: u32 = 2_500;
+const FOLLOWING: u32 = CLIENTS * EACH;
+
+/// Clients post blocks to one node until they are solid on the other.
+fn follow(leader: &Node, node: &Node) {
+    let (api, tip) = (leader.api, tip(leader));
     let client = move |client: u32| {
-        let mut last = tip;
-        for number in 0..EACH {
-            let noise = blake2b_256(&[client.to_le_bytes(), number.to_le_bytes()].concat());
-            let data = TaggedData::new(b"bench".to_vec(), noise.repeat(7)[..200].to_vec()).unwrap();
-            let (parents, payload) =
-                (Parents::from_unsorted(vec![last]).unwrap(), Some(Payload::TaggedData(data)));
-            let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
-            let header = ["Content-Type: application/vnd.iota.serializer-v1"];
-            let answer = http::request(api, "POST", "/api/core/v2/blocks", &header, &bytes).unwrap();
-            assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
-            last = id_of(&bytes);
-        }
-        last
+        (0..EACH).fold(tip, |last, number| post(api, last, client, number).expect("a block was refused"))
     };
     let clients = (0..CLIENTS).map(|number| std::thread::spawn(move || client(number))).collect::<Vec<_>>();
     for last in clients.into_iter().map(|client| client.join().unwrap()) {
@@ -154,7 +148,23 @@ fn follow(leader: &Node, node: &Node) -> f64 {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-    f64::from(CLIENTS * EACH)
+}
+
+/// A block to build on.
+fn tip(node: &Node) -> BlockId {
+    let tips: serde_json::Value = serde_json::from_slice(&node.get("/api/core/v2/tips")).unwrap();
+    BlockId::from_hex(tips["tips"][0].as_str().unwrap()).unwrap()
+}
+
+/// Posts a block of 292 bytes, another one for each client and number; gives its id if it was taken.
+fn post(api: SocketAddr, parent: BlockId, client: u32, number: u32) -> Option<BlockId> {
+    let noise = blake2b_256(&[client.to_le_bytes(), number.to_le_bytes()].concat());
+    let data = TaggedData::new(b"bench".to_vec(), noise.repeat(7)[..200].to_vec()).unwrap();
+    let (parents, payload) = (Parents::from_unsorted(vec![parent]).unwrap(), Some(Payload::TaggedData(data)));
+    let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
+    let header = ["Content-Type: application/vnd.iota.serializer-v1"];
+    let answer = http::request(api, "POST", "/api/core/v2/blocks", &header, &bytes)?;
+    (answer.status == 201).then(|| id_of(&bytes))
 }
 
 /// Makes the store of a node that has such a network; gives the number of its blocks.
@@ -236,69 +246,5 @@ fn settle(engine: &mut Engine, store: &mut Store) {
         if !engine.advance(&reader).unwrap() {
             return;
         }
-    }
-}
-
-/// A real node.
-struct Node {
-    child: Child,
-    api: SocketAddr,
-    peer: String,
-}
-
-impl Node {
-    fn start(folder: &Path, peers: &str) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        std::fs::write(folder.join("node.toml"), configuration(peers)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_osmia"))
-            .args(["node", "--config"])
-            .arg(folder.join("node.toml"))
-            .arg("--data")
-            .arg(folder.join("data"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let line = lines.find(|line| line.contains("node started")).unwrap();
-        std::thread::spawn(move || lines.count());
-        let word = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)).unwrap().to_owned();
-        let bound = word("peering=[");
-        let port = bound.trim_end_matches(']').rsplit(':').next().unwrap().to_owned();
-        let peer = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", word("peer_id=").trim_matches('"'));
-        Self { child, api: word("rest=").parse().unwrap(), peer }
-    }
-
-    fn get(&self, path: &str) -> Vec<u8> {
-        http::request(self.api, "GET", path, &[], &[]).unwrap().body
-    }
-
-    fn confirmed(&self) -> u32 {
-        let info: serde_json::Value = serde_json::from_slice(&self.get("/api/core/v2/info")).unwrap();
-        u32::try_from(info["status"]["confirmedMilestone"]["index"].as_u64().unwrap()).unwrap()
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
-    }
-
-    /// User and system time.
-    fn cpu_s(&self) -> f64 {
-        let stat = self.read("stat");
-        let fields = stat.rsplit(')').next().unwrap().split_whitespace().collect::<Vec<_>>();
-        // The kernel counts in hundredths of a second for whoever reads this file.
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-    }
-
-    fn peak_mib(&self) -> f64 {
-        let status = self.read("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }

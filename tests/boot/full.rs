@@ -1,0 +1,69 @@
+//! A data partition that somebody fills to the last byte from outside.
+
+use std::net::SocketAddr;
+
+use osmia::protocol::blake2b_256;
+
+use crate::board::Board;
+use crate::card::{self, Card};
+use crate::client;
+
+/// One milestone a second, and what it needs to stay alive is a sixth of the partition.
+const CONFIG: &str = "[coordinator]\nenabled = true\ninterval_s = 1\n[health]\nrequire_peers = false\n[network]\n\
+                      name = \"osmia-boot-test\"\nmin_pow_score = 0\nbelow_max_depth = 5\n[storage]\n\
+                      keep_milestones = 200\n";
+
+/// Posted after each milestone, of 16 KB.
+const BLOCKS: u64 = 60;
+
+/// Of the partition, in percent, before somebody else fills it.
+const OWN: u64 = 55;
+
+/// Of the partition, in percent: a tenth is the node's reserve.
+const MOST_USED: u64 = 90;
+
+/// Old epochs make room; what was confirmed stays confirmed, and milestones go on. The card is no larger than the image, so
+/// that its data partition is small.
+pub(crate) fn a_filled_partition_is_made_room_on(_: &Card) {
+    let card = Card::of_the_image_s_size(&card::build_image(), "full");
+    card.write_boot("node.toml", CONFIG.as_bytes());
+    let boot = || Board::boot_apart("full", &card, Board::API + 1, &[]);
+    let switch_off = |board: Board| {
+        board.press_power_button();
+        board.wait_for("the board to switch itself off", || board.has_ended());
+    };
+    let mut newest = 0;
+    let mut posted = 0;
+    {
+        let board = boot();
+        board.wait_healthy();
+        while posted * 16_384 * 100 < card.data_bytes() * OWN {
+            newest = client::confirmed(board.api());
+            (0..BLOCKS).for_each(|number| post(board.api(), posted + number));
+            posted += BLOCKS;
+            board.wait_for("the next milestone", || client::confirmed(board.api()) > newest);
+        }
+        switch_off(board);
+    }
+    card.fill_data();
+    assert_eq!(card.data_used_percent(), 100);
+    {
+        let board = boot();
+        board.wait_for("milestones on a full disk", || {
+            client::try_confirmed(board.api()).is_some_and(|index| index >= newest + 3)
+        });
+        board.wait_healthy();
+        client::assert_follows_its_predecessor(board.api(), newest);
+        post(board.api(), posted);
+        switch_off(board);
+    }
+    println!("  {posted} blocks of 16 KB; {} % used in the end", card.data_used_percent());
+    assert!(card.data_used_percent() <= MOST_USED);
+    card.check_data_is_clean();
+}
+
+/// A block of 16 KB that does not compress.
+fn post(api: SocketAddr, number: u64) {
+    let piece = |piece: u64| blake2b_256(&(number << 16 | piece).to_le_bytes());
+    client::post_plain(api, &(0..512).flat_map(piece).collect::<Vec<_>>());
+}
