@@ -136,6 +136,14 @@ pub fn try_one(name: &str, victim: i32, data: &Path) -> anyhow::Result<u8> {
     })
 }
 
+/// Takes the card away, as somebody does who pulls it.
+///
+/// # Errors
+/// It is gone already.
+pub fn pull_card() -> io::Result<()> {
+    fs::write("/sys/block/vda/device/../remove", "1")
+}
+
 /// Looks at the simulated light for four seconds and says what it saw; then presses the simulated button as its
 /// owner would for a factory reset. Once.
 pub fn panel() {

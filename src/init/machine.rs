@@ -344,6 +344,12 @@ impl Machine {
             let stopped = rustix::process::kill_process(pid, rustix::process::Signal::STOP);
             tracing::info!(?stopped, "node stopped for a test");
         }
+        if works && setup::has_argument("osmia.attack=pull-card") {
+            // The kernel waits for whoever uses it.
+            std::thread::spawn(
+                || tracing::info!(pulled = ?crate::attack::pull_card(), "card pulled for a test"),
+            );
+        }
         let there = self.others.iter().any(|service| service.role() == Role::Attack);
         if setup::has_argument("osmia.attack=all") && !there {
             self.add_child(children::attack(pid.as_raw_nonzero().get()));

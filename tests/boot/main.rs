@@ -73,13 +73,14 @@ fn run<Test>(tests: Vec<(&'static str, Test)>, start: impl Fn(Test)) -> Vec<&'st
 
 /// Tests of a board on the local network, which has room for one. In this order on one card: each begins where the one before
 /// left the Tangle.
-const ON_THE_LAN: [(&str, fn(&Card, &host::Lan)); 11] = [
+const ON_THE_LAN: [(&str, fn(&Card, &host::Lan)); 12] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a first snapshot is downloaded", a_first_snapshot_is_downloaded),
     ("a broken configuration is named", broken_configuration_is_named),
     ("a mistake at the first start is told", a_mistake_at_the_first_start_is_told),
     ("resets end in safe mode", resets_end_in_safe_mode),
     ("a disk that turns read-only stops the node", read_only_disk_stops_the_node),
+    ("a card that is pulled stops the node", pulled_card_stops_the_node),
     ("light and button work", light_and_button),
     ("damage is told", faults::damage_is_told),
     ("two boards form one network", pair::two_boards_form_one_network),
@@ -413,6 +414,21 @@ fn read_only_disk_stops_the_node(_: &Card, lan: &host::Lan) {
     board.wait_healthy();
     let address = lan.address_of_board(&board);
     board.magic_key('u');
+    waits_for_its_owner(&board, address);
+}
+
+/// The card's driver is told that it is gone, as when it is pulled.
+fn pulled_card_stops_the_node(_: &Card, lan: &host::Lan) {
+    let card = Card::new(&card::build_attack_image(), "pulled");
+    lan.forget();
+    let board = Board::boot(&card, &["osmia.attack=pull-card"]);
+    let address = lan.lease_of_board(&board);
+    board.console_says("card pulled for a test");
+    waits_for_its_owner(&board, address);
+}
+
+/// The data partition is lost: the page says so, and the node is stopped.
+fn waits_for_its_owner(board: &Board, address: std::net::Ipv4Addr) {
     board.wait_for("the page to say so", || {
         client::try_status(address).is_some_and(|status| {
             status["state"] == "needs-owner" && status["why"].to_string().contains("data partition")

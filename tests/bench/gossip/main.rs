@@ -158,8 +158,9 @@ fn tip(node: &Node) -> BlockId {
 
 /// Posts a block of 292 bytes, another one for each client and number; gives its id if it was taken.
 fn post(api: SocketAddr, parent: BlockId, client: u32, number: u32) -> Option<BlockId> {
-    let noise = blake2b_256(&[client.to_le_bytes(), number.to_le_bytes()].concat());
-    let data = TaggedData::new(b"bench".to_vec(), noise.repeat(7)[..200].to_vec()).unwrap();
+    let noise =
+        (0..7).flat_map(|part: u32| blake2b_256(&[client, number, part].map(u32::to_le_bytes).concat()));
+    let data = TaggedData::new(b"bench".to_vec(), noise.take(200).collect()).unwrap();
     let (parents, payload) = (Parents::from_unsorted(vec![parent]).unwrap(), Some(Payload::TaggedData(data)));
     let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
     let header = ["Content-Type: application/vnd.iota.serializer-v1"];
