@@ -21,6 +21,7 @@ use crate::ledger::whiteflag::{self, Mutations, Question};
 use crate::protocol::block::{Block, Parents};
 use crate::protocol::id::MilestoneIndex;
 use crate::protocol::milestone::{Essence, Milestone};
+use crate::tangle::tips::Choice;
 use key::Key;
 use state::State;
 
@@ -175,7 +176,7 @@ impl Coordinator {
     /// The next milestone before it is signed: last milestone block and tips as parents.
     async fn question(&self, status: &Status) -> Result<Question, Error> {
         let mut parents = vec![status.confirmed_block];
-        parents.extend(self.node.tips(Parents::MOST - 1).await?);
+        parents.extend(self.node.tips(Parents::MOST - 1, Choice::NonLazy).await?);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let now = u32::try_from(now).unwrap_or(u32::MAX);
         Ok(Question {

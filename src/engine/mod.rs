@@ -25,6 +25,7 @@ use crate::protocol::milestone::Milestone;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::{ProtocolParameters, Schedule};
 use crate::snapshot::Base;
+use crate::tangle::tips::Choice;
 use crate::tangle::view::{TangleView, Transaction};
 use crate::tangle::{Content, Inserted, Outlook, ParentState, Tangle};
 use checked::CheckedBlock;
@@ -322,6 +323,7 @@ impl Engine {
     pub fn select_tips(
         &mut self,
         count: usize,
+        choice: Choice,
         now_ms: u64,
         random: &mut dyn FnMut(usize) -> usize,
     ) -> Vec<BlockId> {
@@ -329,7 +331,7 @@ impl Engine {
             return Vec::new();
         }
         self.tangle.expire_tips(now_ms);
-        let mut tips = self.tangle.select_tips(count, random);
+        let mut tips = self.tangle.select_tips(count, choice, random);
         tips.sort_unstable();
         tips
     }

@@ -19,6 +19,7 @@ use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::Upcoming;
 use crate::store::{PruneError, Pruning, Reader};
 use crate::tangle::Outlook;
+use crate::tangle::tips::Choice;
 
 /// Requests that may wait for the engine; each holds one block of a client (32 KiB) or 160 KiB of those of peers, so 5 MiB.
 pub const REQUESTS: usize = 32;
@@ -42,6 +43,8 @@ pub enum Request {
     Tips {
         /// How many at most.
         count: usize,
+        /// Which.
+        choice: Choice,
         /// Ids, ascending.
         reply: oneshot::Sender<Vec<BlockId>>,
     },
@@ -264,8 +267,8 @@ impl NodeHandle {
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn tips(&self, count: usize) -> Result<Vec<BlockId>, Unavailable> {
-        self.ask(|reply| Request::Tips { count, reply }).await
+    pub async fn tips(&self, count: usize, choice: Choice) -> Result<Vec<BlockId>, Unavailable> {
+        self.ask(|reply| Request::Tips { count, choice, reply }).await
     }
 
     /// What memory knows of a block.

@@ -261,9 +261,9 @@ impl EngineThread {
                 }
                 Request::Submit { block, reply } => verdicts.push((self.submit(*block)?, reply)),
                 // A client that went away needs no answer.
-                Request::Tips { count, reply } => {
+                Request::Tips { count, choice, reply } => {
                     let mut random = |bound| rand::random_range(0..bound);
-                    let _ = reply.send(self.engine.select_tips(count, self.now_ms(), &mut random));
+                    let _ = reply.send(self.engine.select_tips(count, choice, self.now_ms(), &mut random));
                 }
                 Request::Outlook { id, reply } => {
                     let _ = reply.send(self.engine.outlook(&id));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::protocol::id::BlockId;
 use crate::protocol::json_params::ParametersJson;
 use crate::protocol::milestone::MilestoneStamp;
 use crate::protocol::params::Upcoming;
+use crate::tangle::tips::Choice;
 
 /// 200 when clients should use this node, else 503; no body.
 pub(super) async fn health(State(api): State<Arc<Api>>) -> StatusCode {
@@ -45,9 +46,15 @@ pub(super) struct Tips {
     tips: Vec<String>,
 }
 
-/// Parents for a client's block.
-pub(super) async fn tips(State(api): State<Arc<Api>>) -> Result<Json<Tips>, ApiError> {
-    let tips = select_tips(&api).await?;
+/// Parents for a client's block. As for HORNET, `allowSemiLazy` counts in any case, and whatever its value.
+pub(super) async fn tips(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Tips>, ApiError> {
+    let query = query.unwrap_or_default();
+    let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    let allowed = names.any(|name| name.eq_ignore_ascii_case("allowSemiLazy"));
+    let tips = select_tips(&api, if allowed { Choice::SemiLazyAllowed } else { Choice::NonLazy }).await?;
     Ok(Json(Tips { tips: tips.iter().map(BlockId::to_string).collect() }))
 }
 
@@ -55,10 +62,10 @@ pub(super) async fn tips(State(api): State<Arc<Api>>) -> Result<Json<Tips>, ApiE
 ///
 /// # Errors
 /// 503 while the node is not synced or knows no block.
-pub(super) async fn select_tips(api: &Api) -> Result<Vec<BlockId>, ApiError> {
+pub(super) async fn select_tips(api: &Api, choice: Choice) -> Result<Vec<BlockId>, ApiError> {
     require_synced(&api.node)?;
     require_supported(&api.node)?;
-    let tips = api.node.tips(TIPS_PER_SELECTION).await?;
+    let tips = api.node.tips(TIPS_PER_SELECTION, choice).await?;
     if tips.is_empty() {
         return Err(ApiError::unavailable("there is no block to build on yet"));
     }

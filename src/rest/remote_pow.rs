@@ -10,6 +10,7 @@ use crate::pow;
 use crate::protocol::blake2b_256;
 use crate::protocol::block::{Block, Draft, NONCE_BYTES, Parents};
 use crate::protocol::id::BlockId;
+use crate::tangle::tips::Choice;
 
 /// iota-sdk waits this long for a block with remote proof of work.
 const MINING_TIMEOUT: Duration = Duration::from_secs(100);
@@ -80,7 +81,7 @@ async fn check_parents(api: &Api, block: &Block) -> Result<(), ApiError> {
 
 /// The block on tips of this moment.
 async fn with_tips(api: &Api, block: Block) -> Result<Block, ApiError> {
-    let tips = info::select_tips(api).await?;
+    let tips = info::select_tips(api, Choice::NonLazy).await?;
     let parents =
         Parents::from_unsorted(tips).map_err(|error| ApiError::unavailable(format!("tips: {error}")))?;
     Ok(Block { parents, ..block })

@@ -18,7 +18,7 @@ use crate::protocol::block::Parents;
 use crate::protocol::id::{BlockId, MilestoneIndex};
 use crate::protocol::milestone::MilestoneStamp;
 use cone::ConeRoots;
-use tips::Tips;
+use tips::{Choice, Tips};
 use view::{Stored, TangleView, Transaction};
 
 /// One block in memory.
@@ -213,8 +213,13 @@ impl Tangle {
     }
 
     /// Up to `count` random tips; `random` maps a bound to a number below it.
-    pub fn select_tips(&self, count: usize, random: &mut dyn FnMut(usize) -> usize) -> Vec<BlockId> {
-        self.tips.select(count, random)
+    pub fn select_tips(
+        &self,
+        count: usize,
+        choice: Choice,
+        random: &mut dyn FnMut(usize) -> usize,
+    ) -> Vec<BlockId> {
+        self.tips.select(count, choice, random)
     }
 
     /// Whether all of these blocks are solid.

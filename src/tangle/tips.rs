@@ -10,6 +10,17 @@ const MAX_HEALTHY: usize = 100;
 const MAX_SEMI_LAZY: usize = 20;
 const HEALTHY_CHILDREN: u32 = 30;
 const SEMI_LAZY_CHILDREN: u32 = 2;
+/// With fewer, a block would not make them fewer.
+const ENOUGH_SEMI_LAZY: usize = 3;
+
+/// Which tips somebody wants to build on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Healthy ones; semi-lazy ones only when there is no other.
+    NonLazy,
+    /// Semi-lazy ones, if there are several: for those who send many blocks and help the others along.
+    SemiLazyAllowed,
+}
 const LINGER_MS: u64 = 3_000;
 
 #[derive(Debug, Clone)]
@@ -77,8 +88,13 @@ impl Tips {
         }
     }
 
-    /// Up to `count` distinct healthy tips, uniformly; semi-lazy ones only when there is no healthy one.
-    pub fn select(&self, count: usize, random: &mut dyn FnMut(usize) -> usize) -> Vec<BlockId> {
+    /// Up to `count` distinct tips, uniformly.
+    pub fn select(
+        &self,
+        count: usize,
+        choice: Choice,
+        random: &mut dyn FnMut(usize) -> usize,
+    ) -> Vec<BlockId> {
         let pool = |semi_lazy: bool| {
             self.tips
                 .iter()
@@ -86,7 +102,9 @@ impl Tips {
                 .map(|tip| tip.id)
                 .collect::<Vec<_>>()
         };
-        let mut pool = Some(pool(false)).filter(|healthy| !healthy.is_empty()).unwrap_or_else(|| pool(true));
+        let (healthy, semi_lazy) = (pool(false), pool(true));
+        let helps = choice == Choice::SemiLazyAllowed && semi_lazy.len() >= ENOUGH_SEMI_LAZY;
+        let mut pool = if helps || healthy.is_empty() { semi_lazy } else { healthy };
         let mut chosen = Vec::new();
         while chosen.len() < count && !pool.is_empty() {
             chosen.push(pool.swap_remove(random(pool.len())));
@@ -100,7 +118,7 @@ impl Tips {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINGER_MS, MAX_HEALTHY, Tips};
+    use super::{Choice, LINGER_MS, MAX_HEALTHY, Tips};
     use crate::protocol::id::BlockId;
     use crate::tangle::cone::Laziness;
 
@@ -113,9 +131,27 @@ mod tests {
         let mut tips = Tips::default();
         tips.add(id(1), &[], Laziness::Healthy, 0);
         tips.add(id(2), &[id(1)], Laziness::Healthy, 10);
-        assert_eq!(tips.select(8, &mut |_| 0).len(), 2);
+        assert_eq!(tips.select(8, Choice::NonLazy, &mut |_| 0).len(), 2);
         tips.expire(10 + LINGER_MS);
-        assert_eq!(tips.select(8, &mut |_| 0), [id(2)]);
+        assert_eq!(tips.select(8, Choice::NonLazy, &mut |_| 0), [id(2)]);
+    }
+
+    #[test]
+    fn semi_lazy_tips_are_chosen_where_that_makes_them_fewer() {
+        let mut tips = Tips::default();
+        tips.add(id(1), &[], Laziness::Healthy, 0);
+        let chosen = |tips: &Tips, choice| {
+            let mut chosen = tips.select(4, choice, &mut |_| 0);
+            chosen.sort_unstable();
+            chosen
+        };
+        for n in [2, 3] {
+            tips.add(id(n), &[], Laziness::SemiLazy, 0);
+        }
+        assert_eq!(chosen(&tips, Choice::SemiLazyAllowed), [id(1)]);
+        tips.add(id(4), &[], Laziness::SemiLazy, 0);
+        assert_eq!(chosen(&tips, Choice::SemiLazyAllowed), [id(2), id(3), id(4)]);
+        assert_eq!(chosen(&tips, Choice::NonLazy), [id(1)]);
     }
 
     #[test]
@@ -124,8 +160,8 @@ mod tests {
         for n in 0..=255 {
             tips.add(id(n), &[], Laziness::Healthy, 0);
         }
-        assert_eq!(tips.select(1_000, &mut |_| 0).len(), MAX_HEALTHY);
+        assert_eq!(tips.select(1_000, Choice::NonLazy, &mut |_| 0).len(), MAX_HEALTHY);
         tips.rescore(|_| Laziness::Lazy);
-        assert!(tips.select(8, &mut |_| 0).is_empty());
+        assert!(tips.select(8, Choice::NonLazy, &mut |_| 0).is_empty());
     }
 }

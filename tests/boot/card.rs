@@ -133,19 +133,32 @@ impl Card {
 
     /// Takes the last block of the data partition, likewise.
     pub(crate) fn fill_data(&self) {
-        let blocks = self.data_bytes() / 4_096;
-        for order in ["write /dev/null filler".to_owned(), format!("fallocate filler 0 {blocks}")] {
-            host::run(Command::new("/usr/sbin/debugfs").args(["-w", "-R", &order, &self.data()]));
+        // A file gets what there is, or nothing of its last portion.
+        for number in 0.. {
+            let [free, _] = self.free_and_all_blocks();
+            if free == 0 {
+                return;
+            }
+            let name = format!("filler{number}");
+            let last = free.min(1_000) - 1;
+            for order in [format!("write /dev/null {name}"), format!("fallocate {name} 0 {last}")] {
+                host::run(Command::new("/usr/sbin/debugfs").args(["-w", "-R", &order, &self.data()]));
+            }
+            assert!(self.free_and_all_blocks()[0] < free, "{free} blocks cannot be taken");
         }
     }
 
     pub(crate) fn data_used_percent(&self) -> u64 {
+        let [free, all] = self.free_and_all_blocks();
+        100 - free * 100 / all
+    }
+
+    fn free_and_all_blocks(&self) -> [u64; 2] {
         let about = host::run(Command::new("/usr/sbin/debugfs").args(["-R", "stats -h", &self.data()]));
-        let number = |name: &str| {
+        ["Free blocks:", "Block count:"].map(|name| {
             let line = about.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim().parse::<u64>().unwrap()
-        };
-        100 - number("Free blocks:") * 100 / number("Block count:")
+            line.trim().parse().unwrap()
+        })
     }
 
     /// Overwrites the beginning of the data partition; gives what stands there now.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use osmia::protocol::block::{self, Block, Parents, Payload};
+use osmia::protocol::id::BlockId;
+use osmia::protocol::tagged_data::TaggedData;
 use serde_json::{Value, json};
 
 use crate::host;
@@ -117,15 +120,18 @@ pub(crate) fn has_tips(api: SocketAddr) -> bool {
     get(api, "/api/core/v2/tips").is_some_and(|(status, _)| status == 200)
 }
 
-/// Attaches a block where the network wants no proof of work; gives its id once that is acknowledged.
-pub(crate) fn post_plain(api: SocketAddr, data: &[u8]) -> String {
-    use osmia::protocol::block::{self, Block, Parents, Payload};
-    use osmia::protocol::{id::BlockId, tagged_data::TaggedData};
+/// Blocks to build on.
+pub(crate) fn tips(api: SocketAddr) -> Parents {
     let (_, tips) = get(api, "/api/core/v2/tips").unwrap();
     let tips = tips["tips"].as_array().unwrap_or_else(|| panic!("{tips}"));
-    let parents = tips.iter().map(|tip| BlockId::from_hex(tip.as_str().unwrap()).unwrap()).collect();
+    let tips = tips.iter().map(|tip| BlockId::from_hex(tip.as_str().unwrap()).unwrap()).collect();
+    Parents::from_unsorted(tips).unwrap()
+}
+
+/// Attaches a block where the network wants no proof of work; gives its id once that is acknowledged.
+pub(crate) fn post_plain(api: SocketAddr, parents: Parents, data: &[u8]) -> String {
     let payload = TaggedData::new(b"boot".to_vec(), data.to_vec()).unwrap();
-    let (parents, payload) = (Parents::from_unsorted(parents).unwrap(), Some(Payload::TaggedData(payload)));
+    let payload = Some(Payload::TaggedData(payload));
     let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
     let binary = ["Content-Type: application/vnd.iota.serializer-v1"];
     let answer = request(api, "POST", "/api/core/v2/blocks", &binary, &bytes).unwrap();

@@ -13,8 +13,8 @@ const CUTS: u32 = 15;
 /// Between two cuts while it grows.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Boards that are cut at the same time, beside one of other tests.
-const BOARDS: u16 = 2;
+/// Boards that are cut at the same time.
+const BOARDS: u16 = 3;
 
 /// The plug is pulled at thirty moments of a first start; the next start of each card serves the API. qemu is killed:
 /// what the board had flushed is on the card, and of the rest what qemu had taken already, so this is the milder kind

@@ -1,6 +1,7 @@
 //! A data partition that somebody fills to the last byte from outside.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use osmia::protocol::blake2b_256;
 
@@ -8,13 +9,12 @@ use crate::board::Board;
 use crate::card::{self, Card};
 use crate::client;
 
-/// One milestone a second, and what it needs to stay alive is a sixth of the partition.
+/// What the last milestones need to stay alive is a quarter of the partition.
 const CONFIG: &str = "[coordinator]\nenabled = true\ninterval_s = 1\n[health]\nrequire_peers = false\n[network]\n\
-                      name = \"osmia-boot-test\"\nmin_pow_score = 0\nbelow_max_depth = 5\n[storage]\n\
-                      keep_milestones = 200\n";
+                      name = \"osmia-boot-test\"\nmin_pow_score = 0\n[storage]\nkeep_milestones = 200\n";
 
-/// Posted after each milestone, of 16 KB.
-const BLOCKS: u64 = 60;
+/// Posted after each milestone, of 16 KB, on the same tips.
+const BLOCKS: u64 = 40;
 
 /// Of the partition, in percent, before somebody else fills it.
 const OWN: u64 = 55;
@@ -39,7 +39,7 @@ pub(crate) fn a_filled_partition_is_made_room_on(_: &Card) {
         board.wait_healthy();
         while posted * 16_384 * 100 < card.data_bytes() * OWN {
             newest = client::confirmed(board.api());
-            (0..BLOCKS).for_each(|number| post(board.api(), posted + number));
+            post(board.api(), posted..posted + BLOCKS);
             posted += BLOCKS;
             board.wait_for("the next milestone", || client::confirmed(board.api()) > newest);
         }
@@ -54,7 +54,7 @@ pub(crate) fn a_filled_partition_is_made_room_on(_: &Card) {
         });
         board.wait_healthy();
         client::assert_follows_its_predecessor(board.api(), newest);
-        post(board.api(), posted);
+        post(board.api(), posted..posted + 1);
         switch_off(board);
     }
     println!("  {posted} blocks of 16 KB; {} % used in the end", card.data_used_percent());
@@ -62,8 +62,11 @@ pub(crate) fn a_filled_partition_is_made_room_on(_: &Card) {
     card.check_data_is_clean();
 }
 
-/// A block of 16 KB that does not compress.
-fn post(api: SocketAddr, number: u64) {
-    let piece = |piece: u64| blake2b_256(&(number << 16 | piece).to_le_bytes());
-    client::post_plain(api, &(0..512).flat_map(piece).collect::<Vec<_>>());
+/// Blocks of 16 KB that do not compress.
+fn post(api: SocketAddr, numbers: Range<u64>) {
+    let tips = client::tips(api);
+    for number in numbers {
+        let piece = |piece: u64| blake2b_256(&(number << 16 | piece).to_le_bytes());
+        client::post_plain(api, tips.clone(), &(0..512).flat_map(piece).collect::<Vec<_>>());
+    }
 }

@@ -50,7 +50,7 @@ pub(crate) fn two_boards_form_one_network(_: &Card, lan: &host::Lan) {
         for (board, api) in [(one, api_of_one), (two, api_of_two)] {
             // One that begins at a snapshot knows no block yet.
             board.wait_for("tips", || client::has_tips(api));
-            let block = client::post_plain(api, text.as_bytes());
+            let block = client::post_plain(api, client::tips(api), text.as_bytes());
             for api in [api_of_one, api_of_two] {
                 board.wait_for("the block to be referenced", || client::has_referenced(api, &block));
             }

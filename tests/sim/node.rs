@@ -18,6 +18,7 @@ use osmia::protocol::id::{BlockId, MilestoneIndex};
 use osmia::protocol::milestone::{Essence, Milestone, Signature};
 use osmia::protocol::params::{ProtocolParameters, RentStructure};
 use osmia::snapshot::genesis;
+use osmia::tangle::tips::Choice;
 
 use crate::random::Random;
 use crate::reference;
@@ -396,7 +397,7 @@ impl Node {
 
     /// A client attaches a block; `None` while the node is not synced.
     pub(crate) fn issue(&mut self, random: &mut Random, now_ms: u64) -> Option<BlockId> {
-        let tips = self.engine.select_tips(4, now_ms, &mut |bound| random.below(bound));
+        let tips = self.engine.select_tips(4, Choice::NonLazy, now_ms, &mut |bound| random.below(bound));
         let parents = Parents::from_unsorted(tips).ok()?;
         let payload = Some(self.wallet.payload(&self.store, &self.network.params, random));
         let bytes: Arc<[u8]> = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack().into();
@@ -415,7 +416,9 @@ impl Node {
             }
         } else {
             let mut parents = vec![self.confirmed_block];
-            parents.extend(self.engine.select_tips(7, now_ms, &mut |bound| random.below(bound)));
+            parents.extend(
+                self.engine.select_tips(7, Choice::NonLazy, now_ms, &mut |bound| random.below(bound)),
+            );
             let before = self.engine.confirmed();
             let question = Question {
                 index: before.index.next(),

@@ -111,6 +111,18 @@ fn milestones_by_index_and_id_agree_in_both_forms() {
     assert_eq!(raw.body[4..8], 2u32.to_le_bytes());
 }
 
+/// HORNET looks for the parameter in any case, and not at its value.
+#[test]
+fn tips_may_be_semi_lazy() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "");
+    node.wait_confirmed(1);
+    for query in ["", "?allowSemiLazy=true", "?x=1&ALLOWSEMILAZY", "?allowSemiLazy=%ff"] {
+        let tips = node.json(&format!("/api/core/v2/tips{query}"));
+        assert!(tips["tips"].as_array().is_some_and(|tips| !tips.is_empty()), "{query}: {tips}");
+    }
+}
+
 #[test]
 fn every_fault_has_its_status_and_says_why() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{BLOCK_BYTES, LEDGER, Source, ours, peak_rss_mib, written_bytes};
+use super::{BLOCK_BYTES, LEDGER, Source, of_proc, ours, peak_rss_mib, written_bytes};
 
 /// One in ten seconds, as is HORNET's default.
 const MILESTONES_A_DAY: u32 = 8_640;
@@ -22,8 +22,10 @@ const BURST_MILESTONES: u32 = 60;
 
 const OUTPUTS: u64 = 2;
 
-/// The day on which somebody else takes all that is free.
+/// The day on which somebody else takes all that is free, after a burst of seven hours: the node holds as many epochs then as
+/// it ever does.
 const FULL_DAY: u32 = 3;
+const LONG_BURST_MILESTONES: u32 = 2_500;
 
 /// Tells what the days were like; panics when more than nine tenths of the disk are ever used, but by whoever filled it.
 pub(super) fn run(folder: &Path) {
@@ -37,7 +39,9 @@ pub(super) fn run(folder: &Path) {
     for day in 1..=DAYS {
         let mut most = 0.0_f64;
         for milestone in 1..=MILESTONES_A_DAY {
-            let count = if milestone % BURST_EVERY < BURST_MILESTONES { BURST } else { QUIET };
+            let long = day == FULL_DAY && milestone > MILESTONES_A_DAY - LONG_BURST_MILESTONES;
+            let in_burst = long || milestone % BURST_EVERY < BURST_MILESTONES;
+            let count = if in_burst { BURST } else { QUIET };
             let load = source.load((day - 1) * MILESTONES_A_DAY + milestone, count, OUTPUTS);
             blocks += count;
             let begun = Instant::now();
@@ -47,9 +51,10 @@ pub(super) fn run(folder: &Path) {
         }
         most_of_all = most_of_all.max(most);
         println!(
-            "day {day}: at most {most:.1} % used, {:.1} % now; {blocks} blocks, {} MiB written, {:.0} MiB of memory; {:.0} s",
+            "day {day}: at most {most:.1} % used, {:.1} % now; {blocks} blocks, {} MiB written, {} MiB of memory, at most {:.0}; {:.0} s",
             used_percent(folder),
             written_bytes() >> 20,
+            of_proc("status", "VmRSS:") >> 10,
             peak_rss_mib(),
             started.elapsed().as_secs_f64(),
         );
