@@ -41,10 +41,10 @@ impl Board {
     }
 
     /// Switches a `virt` board on that is on no network but that of `cargo image run`, its API at that port.
-    pub(crate) fn boot_apart(name: &str, card: &Card, api: u16, kernel_arguments: &[&str]) -> Self {
+    pub(crate) fn boot_apart(name: &str, card: &Card, api: u16) -> Self {
         let network = ["-device virtio-net-pci,netdev=user,romfile=".to_owned()];
-        let link = Self::user_network(api);
-        let mut board = Self::start_named(name, "virt", card, kernel_arguments, &link, &network, host::MAC);
+        let mut board =
+            Self::start_named(name, "virt", card, &[], &Self::user_network(api), &network, host::MAC);
         board.api = api;
         board
     }

@@ -19,7 +19,7 @@ const BOARDS: u16 = 3;
 /// The plug is pulled at thirty moments of a first start; the next start of each card serves the API. qemu is killed:
 /// what the board had flushed is on the card, and of the rest what qemu had taken already, so this is the milder kind
 /// of cut, without writes out of order.
-pub(crate) fn power_cuts_during_the_first_start(_: &Card) {
+pub(crate) fn power_cuts_during_the_first_start(_: &Card, _: &host::Lan) {
     let image = card::build_image();
     let begun_anew = std::thread::scope(|scope| {
         let boards = (0..BOARDS).map(|number| {
@@ -39,7 +39,7 @@ pub(crate) fn power_cuts_during_the_first_start(_: &Card) {
 /// A board's share of the cuts; gives how often growing was begun anew.
 fn cut_again_and_again(image: &Path, number: u16) -> u32 {
     let name = format!("cut{number}");
-    let boot = |card: &Card| Board::boot_apart(&name, card, Board::API + 1 + number, &[]);
+    let boot = |card: &Card| Board::boot_apart(&name, card, Board::API + 1 + number);
     let whole = {
         let started = Instant::now();
         let board = boot(&Card::new(image, &name));

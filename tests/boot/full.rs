@@ -7,7 +7,7 @@ use osmia::protocol::blake2b_256;
 
 use crate::board::Board;
 use crate::card::{self, Card};
-use crate::client;
+use crate::{client, host};
 
 /// What the last milestones need to stay alive is a quarter of the partition.
 const CONFIG: &str = "[coordinator]\nenabled = true\ninterval_s = 1\n[health]\nrequire_peers = false\n[network]\n\
@@ -24,10 +24,10 @@ const MOST_USED: u64 = 90;
 
 /// Old epochs make room; what was confirmed stays confirmed, and milestones go on. The card is no larger than the image, so
 /// that its data partition is small.
-pub(crate) fn a_filled_partition_is_made_room_on(_: &Card) {
+pub(crate) fn a_filled_partition_is_made_room_on(_: &Card, _: &host::Lan) {
     let card = Card::of_the_image_s_size(&card::build_image(), "full");
     card.write_boot("node.toml", CONFIG.as_bytes());
-    let boot = || Board::boot_apart("full", &card, Board::API + 1, &[]);
+    let boot = || Board::boot_apart("full", &card, Board::API + 1);
     let switch_off = |board: Board| {
         board.press_power_button();
         board.wait_for("the board to switch itself off", || board.has_ended());

@@ -34,78 +34,53 @@ fn main() {
     let image = card::build_image();
     artefact::check(&card::build_pi_image());
     let lan = host::Lan::start();
+    let card = Card::new(&image, "boot");
     // Names of tests to run, or parts of them; all without.
     let wanted = std::env::args().skip(1).collect::<Vec<_>>();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
-    let on_the_lan = ON_THE_LAN.into_iter().filter(|(name, _)| is_wanted(name)).collect::<Vec<_>>();
-    let apart = APART.into_iter().filter(|(name, _)| is_wanted(name)).collect::<Vec<_>>();
-    let count = on_the_lan.len() + apart.len();
-    assert!(count > 0, "no test is called {wanted:?}");
-    // Two boards at a time, as much of a test is waiting.
-    let failed = std::thread::scope(|scope| {
-        let apart = scope.spawn(|| {
-            let card = Card::new(&image, "apart");
-            run(apart, |test| test(&card))
-        });
-        let card = Card::new(&image, "boot");
-        let mut failed = run(on_the_lan, |test| test(&card, &lan));
-        failed.extend(apart.join().unwrap());
-        failed
-    });
-    assert!(failed.is_empty(), "failed: {failed:#?}");
-    println!("boot: {count} passed, 0 failed");
-}
-
-/// Runs tests one after the other; gives the names of those that failed.
-fn run<Test>(tests: Vec<(&'static str, Test)>, start: impl Fn(Test)) -> Vec<&'static str> {
-    let mut failed = Vec::new();
-    for (name, test) in tests {
+    let tests = TESTS.iter().filter(|(name, _)| is_wanted(name)).collect::<Vec<_>>();
+    assert!(!tests.is_empty(), "no test is called {wanted:?}");
+    let mut failed: Vec<&str> = Vec::new();
+    for (name, test) in &tests {
         let started = Instant::now();
         println!("test {name} ...");
         // The panic's message is printed; the others still tell something.
-        let result = catch_unwind(AssertUnwindSafe(|| start(test)));
+        let result = catch_unwind(AssertUnwindSafe(|| test(&card, &lan)));
         let word = if result.is_ok() { "ok" } else { "FAILED" };
         println!("test {name} ... {word} ({:.0} s)", started.elapsed().as_secs_f32());
-        failed.extend(result.is_err().then_some(name));
+        failed.extend(result.is_err().then_some(*name));
     }
-    failed
+    assert!(failed.is_empty(), "failed: {failed:#?}");
+    println!("boot: {} passed, 0 failed", tests.len());
 }
 
-/// Tests of a board on the local network, which has room for one. In this order on one card: each begins where the one before
-/// left the Tangle.
-const ON_THE_LAN: [(&str, fn(&Card, &host::Lan)); 12] = [
-    ("first boot: clients attach blocks, ports are closed", first_boot),
-    ("a first snapshot is downloaded", a_first_snapshot_is_downloaded),
-    ("a broken configuration is named", broken_configuration_is_named),
-    ("a mistake at the first start is told", a_mistake_at_the_first_start_is_told),
-    ("resets end in safe mode", resets_end_in_safe_mode),
-    ("a disk that turns read-only stops the node", read_only_disk_stops_the_node),
-    ("a card that is pulled stops the node", pulled_card_stops_the_node),
-    ("light and button work", light_and_button),
-    ("damage is told", faults::damage_is_told),
-    ("two boards form one network", pair::two_boards_form_one_network),
-    ("a Raspberry Pi 3 boots from the card for all", raspberry_pi_3),
-    ("a Raspberry Pi 4 boots from the same image", raspberry_pi_4),
-];
+/// A test and its name.
+type Test = (&'static str, fn(&Card, &host::Lan));
 
-/// Tests of a board that only its API's port leads to, on a card of their own, meanwhile. Those that mostly wait come first, as
-/// the scan of ports needs the processor.
-const APART: [(&str, fn(&Card)); 9] = [
-    ("a node that stands still leads to a reset", stopped_node_leads_to_a_reset),
-    ("a disk that hangs leads to a reset", frozen_disk_leads_to_a_reset),
-    ("a node that somebody took over can do nothing", attacks_fail),
-    ("thirty power cuts during the first start", faults::power_cuts_during_the_first_start),
-    ("a filled data partition is made room on", full::a_filled_partition_is_made_room_on),
+/// In this order on one card: each begins where the one before left the Tangle.
+const TESTS: [Test; 21] = [
+    ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a published client moves value", a_client_moves_value),
     ("a killed node comes back", killed_node_comes_back),
     ("a pulled plug loses nothing acknowledged", pulled_plug_loses_nothing),
     ("the power button stops in order", power_button_stops_in_order),
+    ("a first snapshot is downloaded", a_first_snapshot_is_downloaded),
+    ("a broken configuration is named", broken_configuration_is_named),
+    ("a mistake at the first start is told", a_mistake_at_the_first_start_is_told),
+    ("resets end in safe mode", resets_end_in_safe_mode),
+    ("a node that somebody took over can do nothing", attacks_fail),
+    ("a node that stands still leads to a reset", stopped_node_leads_to_a_reset),
+    ("a disk that hangs leads to a reset", frozen_disk_leads_to_a_reset),
+    ("a disk that turns read-only stops the node", read_only_disk_stops_the_node),
+    ("a card that is pulled stops the node", pulled_card_stops_the_node),
+    ("a filled data partition is made room on", full::a_filled_partition_is_made_room_on),
+    ("light and button work", light_and_button),
+    ("damage is told", faults::damage_is_told),
+    ("thirty power cuts during the first start", faults::power_cuts_during_the_first_start),
+    ("two boards form one network", pair::two_boards_form_one_network),
+    ("a Raspberry Pi 3 boots from the card for all", raspberry_pi_3),
+    ("a Raspberry Pi 4 boots from the same image", raspberry_pi_4),
 ];
-
-/// Switches the board of [`APART`] on.
-fn boot_apart(card: &Card, kernel_arguments: &[&str]) -> Board {
-    Board::boot_apart("apart", card, Board::API + 1, kernel_arguments)
-}
 
 /// First start of a fresh card: healthy API, data partition grown, both kinds of proof of work, port scan.
 fn first_boot(card: &Card, lan: &host::Lan) {
@@ -152,15 +127,15 @@ fn first_boot(card: &Card, lan: &host::Lan) {
 }
 
 /// Base tokens, native tokens, an alias, a foundry, an NFT: made, moved, destroyed, and every state read back.
-fn a_client_moves_value(card: &Card) {
-    let board = boot_apart(card, &[]);
+fn a_client_moves_value(card: &Card, _: &host::Lan) {
+    let board = Board::boot(card, &[]);
     board.wait_healthy();
     client::move_value(board.api());
 }
 
 /// The kernel kills the node as it would for want of memory; milestones go on from where they were.
-fn killed_node_comes_back(card: &Card) {
-    let board = boot_apart(card, &["sysrq_always_enabled"]);
+fn killed_node_comes_back(card: &Card, _: &host::Lan) {
+    let board = Board::boot(card, &["sysrq_always_enabled"]);
     board.wait_healthy();
     let before = client::confirmed(board.api());
     board.kill_node();
@@ -171,11 +146,11 @@ fn killed_node_comes_back(card: &Card) {
 
 /// qemu is killed the moment that a block is acknowledged; after the next start the block is there, gets
 /// referenced, and the chain of milestones goes on.
-fn pulled_plug_loses_nothing(card: &Card) {
+fn pulled_plug_loses_nothing(card: &Card, _: &host::Lan) {
     let mut posted: Vec<String> = Vec::new();
     let mut newest = 0;
     for round in 0..3 {
-        let board = boot_apart(card, &[]);
+        let board = Board::boot(card, &[]);
         board.wait_healthy();
         assert!(client::confirmed(board.api()) >= newest, "milestones were lost in round {round}");
         for id in &posted {
@@ -187,7 +162,7 @@ fn pulled_plug_loses_nothing(card: &Card) {
             .extend((0..5).map(|number| client::post(board.api(), &format!("round {round} block {number}"))));
         board.pull_plug();
     }
-    let board = boot_apart(card, &[]);
+    let board = Board::boot(card, &[]);
     board.wait_healthy();
     for id in &posted {
         board.wait_for("the block to be referenced", || client::is_referenced(board.api(), id));
@@ -197,8 +172,8 @@ fn pulled_plug_loses_nothing(card: &Card) {
     }
 }
 
-fn power_button_stops_in_order(card: &Card) {
-    let board = boot_apart(card, &[]);
+fn power_button_stops_in_order(card: &Card, _: &host::Lan) {
+    let board = Board::boot(card, &[]);
     board.wait_healthy();
     board.press_power_button();
     board.wait_for("the board to switch itself off", || board.has_ended());
@@ -364,9 +339,9 @@ const OUTCOMES: [(&str, &str); 27] = [
 ];
 
 /// A test build tries from inside, confined as the node is; at last it uses memory without end.
-fn attacks_fail(_: &Card) {
+fn attacks_fail(_: &Card, _: &host::Lan) {
     let card = Card::new(&card::build_attack_image(), "attack");
-    let board = boot_apart(&card, &["osmia.attack=all"]);
+    let board = Board::boot(&card, &["osmia.attack=all"]);
     board.console_says("attack end");
     for (name, outcome) in OUTCOMES {
         assert!(board.console_has(&format!("attack {name} {outcome}\r\n")), "{name}: {}", board.console());
@@ -385,9 +360,9 @@ fn resets_within_a_minute(board: &Board, since: Instant, reasons: &[&str]) {
     assert!(reasons.iter().any(says), "{}", board.console());
 }
 
-fn stopped_node_leads_to_a_reset(_: &Card) {
+fn stopped_node_leads_to_a_reset(_: &Card, _: &host::Lan) {
     let card = Card::new(&card::build_attack_image(), "attack");
-    let board = boot_apart(&card, &["osmia.attack=stop"]);
+    let board = Board::boot(&card, &["osmia.attack=stop"]);
     board.console_says("node stopped for a test");
     resets_within_a_minute(
         &board,
@@ -397,9 +372,9 @@ fn stopped_node_leads_to_a_reset(_: &Card) {
 }
 
 /// The emulated disk takes one byte a second from now on.
-fn frozen_disk_leads_to_a_reset(_: &Card) {
+fn frozen_disk_leads_to_a_reset(_: &Card, _: &host::Lan) {
     let card = Card::new(&card::build_image(), "frozen");
-    let board = boot_apart(&card, &[]);
+    let board = Board::boot(&card, &[]);
     board.wait_healthy();
     board.freeze_disk();
     // Whichever is noticed first.
