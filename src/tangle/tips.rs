@@ -10,8 +10,9 @@ const MAX_HEALTHY: usize = 100;
 const MAX_SEMI_LAZY: usize = 20;
 const HEALTHY_CHILDREN: u32 = 30;
 const SEMI_LAZY_CHILDREN: u32 = 2;
-/// With fewer, a block would not make them fewer.
+/// "More than two" are chosen where they are allowed: a block on one of them alone would not make them fewer.
 const ENOUGH_SEMI_LAZY: usize = 3;
+const LINGER_MS: u64 = 3_000;
 
 /// Which tips somebody wants to build on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,6 @@ pub enum Choice {
     /// Semi-lazy ones, if there are several: for those who send many blocks and help the others along.
     SemiLazyAllowed,
 }
-const LINGER_MS: u64 = 3_000;
 
 #[derive(Debug, Clone)]
 struct Tip {

@@ -59,13 +59,13 @@ pub(crate) struct Card {
 
 impl Card {
     pub(crate) fn new(image: &Path, name: &str) -> Self {
-        let card = Self::of_the_image_s_size(image, name);
+        let card = Self::as_flashed(image, name);
         OpenOptions::new().write(true).open(&card.path).unwrap().set_len(CARD_BYTES).unwrap();
         card
     }
 
     /// One without room for the data partition to grow.
-    pub(crate) fn of_the_image_s_size(image: &Path, name: &str) -> Self {
+    pub(crate) fn as_flashed(image: &Path, name: &str) -> Self {
         let path = host::folder().join(format!("{name}.card"));
         fs::copy(image, &path).unwrap();
         Self { path }

@@ -25,7 +25,7 @@ const MOST_USED: u64 = 90;
 /// Old epochs make room; what was confirmed stays confirmed, and milestones go on. The card is no larger than the image, so
 /// that its data partition is small.
 pub(crate) fn a_filled_partition_is_made_room_on(_: &Card, _: &host::Lan) {
-    let card = Card::of_the_image_s_size(&card::build_image(), "full");
+    let card = Card::as_flashed(&card::build_image(), "full");
     card.write_boot("node.toml", CONFIG.as_bytes());
     let boot = || Board::boot_apart("full", &card, Board::API + 1);
     let switch_off = |board: Board| {

@@ -5,8 +5,8 @@
 //! partitions, power cuts after any commit, attackers), then for two of peace, in which attackers go on; clients attach data
 //! and transfers, good and bad. What must hold: equal index, equal milestone, and the ledger that a second, naive one says;
 //! nobody halts; every queue within its bound; in peace all are in step, and every block that a client was told of is
-//! referenced; the same seed gives the same trace. Of 10,000 seeds, run once on an earlier state of gossip, with fewer orphans and
-//! wider bounds (938,585 milestones, 1,148,057 transfers), none failed.
+//! referenced; the same seed gives the same trace. Of 10,000 seeds, run once (938,531 milestones, 1,143,788 transfers; at
+//! most 2,013,092 bytes held and 2,104 things wanted by a node), none failed.
 
 mod attacker;
 mod node;
