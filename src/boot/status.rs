@@ -70,4 +70,98 @@ pub struct Status {
     pub block_bytes: Option<u64>,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// The data partition cannot be used; only a start with another one ends that.
+    #[serde(skip)]
+    lost_disk: bool,
+    /// The owner's configuration has a mistake, which the page tells until the next start.
+    #[serde(skip)]
+    mistaken: bool,
+}
+
+impl Status {
+    /// Of a board that starts.
+    pub fn new(board: &str, version: &str) -> Self {
+        Self { board: board.to_owned(), version: version.to_owned(), ..Self::default() }
+    }
+
+    /// How the node is. Nothing once the data partition is lost: a node that is being stopped may still say that it is
+    /// healthy. A mistake in the configuration stays on the page.
+    pub fn tell(&mut self, state: State, why: &str, what_to_do: &str) {
+        if !self.lost_disk {
+            self.state = state;
+            self.explain(why, what_to_do);
+        }
+    }
+
+    /// Why that is so, where nothing else is to be told first.
+    pub fn explain(&mut self, why: &str, what_to_do: &str) {
+        if !self.lost_disk && !self.mistaken {
+            (self.why, self.what_to_do) = (why.to_owned(), what_to_do.to_owned());
+        }
+    }
+
+    /// A mistake in the configuration, which is told even while the node works.
+    pub fn mistake(&mut self, mistake: &str) {
+        let what_to_do =
+            "Switch off, mend the file on the card's first partition in any computer, switch on again.";
+        self.explain(mistake, what_to_do);
+        self.mistaken = true;
+    }
+
+    /// The data partition is gone, broken or read-only.
+    pub fn lose_disk(&mut self, problem: &str) {
+        self.mistaken = false;
+        let why = format!("The data partition cannot be used: {problem}. The node is stopped.");
+        let what_to_do =
+            "Check or replace the card or disk, then switch off and on. Nothing was formatted or deleted.";
+        self.tell(State::NeedsOwner, &why, what_to_do);
+        self.lost_disk = true;
+    }
+
+    /// Whether there is a data partition, as far as is known.
+    pub fn has_disk(&self) -> bool {
+        !self.lost_disk
+    }
+
+    /// The board goes down in order, whatever was.
+    pub fn stop(&mut self) {
+        self.state = State::Stopping;
+        (self.why, self.what_to_do) = (String::new(), String::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_being_stopped_does_not_hide_a_lost_disk() {
+        let mut status = Status::default();
+        status.tell(State::Healthy, "", "");
+        status.lose_disk("it is read-only");
+        let told = status.clone();
+        assert_eq!(told.state, State::NeedsOwner);
+        assert!(told.why.contains("data partition cannot be used: it is read-only"), "{}", told.why);
+        // What it had said before it was told to stop, and what its last breath was.
+        status.tell(State::Healthy, "", "");
+        status.tell(State::Failing, "I/O error", "");
+        status.lose_disk("it does not answer");
+        assert_eq!(status, told);
+        status.explain("I/O error", "");
+        assert_eq!(status, told);
+        status.stop();
+        assert_eq!((status.state, status.why.as_str()), (State::Stopping, ""));
+    }
+
+    #[test]
+    fn a_mistake_stays_while_the_node_works_and_yields_to_a_lost_disk() {
+        let mut status = Status::default();
+        status.mistake("host_name: too long");
+        status.tell(State::Healthy, "", "");
+        status.explain("a warning", "");
+        assert_eq!((status.state, status.why.as_str()), (State::Healthy, "host_name: too long"));
+        assert!(status.what_to_do.contains("mend the file"), "{}", status.what_to_do);
+        status.lose_disk("it is gone");
+        assert!(status.why.contains("it is gone"), "{}", status.why);
+    }
 }

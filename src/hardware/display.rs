@@ -137,12 +137,11 @@ mod tests {
 
     #[test]
     fn only_lines_that_change_are_sent() {
-        let first = lines(&Status { addresses: vec!["192.168.178.123".to_owned()], ..Status::default() });
-        let second = lines(&Status {
-            state: State::Healthy,
-            addresses: vec!["192.168.178.123".to_owned()],
-            ..Status::default()
-        });
+        let mut status = Status::default();
+        status.addresses.push("192.168.178.123".to_owned());
+        let first = lines(&status);
+        status.tell(State::Healthy, "", "");
+        let second = lines(&status);
         let mut expected = start();
         (0..).zip(&first).for_each(|(number, line)| expected.extend(page(number, line)));
         expected.extend(page(1, "healthy"));
@@ -173,7 +172,8 @@ mod tests {
     fn long_texts_are_cut_at_whole_letters() {
         assert_eq!(line("0123456789abcdefghi"), "0123456789abcdef");
         assert_eq!(line("\u{e4}".repeat(20).as_str()).chars().count(), 8);
-        let status = Status { why: "w".repeat(100), ..Status::default() };
+        let mut status = Status::default();
+        status.tell(State::Failing, &"w".repeat(100), "");
         assert!(lines(&status)[5..].iter().all(|line| line.len() == 16));
     }
 }

@@ -63,12 +63,8 @@ pub(super) struct Machine {
     leases: BTreeMap<u32, Lease>,
     config: Option<Config>,
     resets: Resets,
-    /// The owner's configuration has a mistake, which the page tells until the next start.
-    has_mistake: bool,
     /// Little memory: the node runs in the small profile.
     small: bool,
-    /// Why the data partition cannot be used.
-    disk: Option<String>,
     /// How somebody wants it to end.
     order: Option<End>,
     status: Status,
@@ -80,11 +76,7 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(board: Board, events: mpsc::SyncSender<Event>, started: Instant) -> Self {
-        let status = Status {
-            board: board.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Status::default()
-        };
+        let status = Status::new(&board.name, env!("CARGO_PKG_VERSION"));
         let panel = panel::start(board.run.led.as_deref(), board.run.display_bus.as_deref());
         let no_sources = crate::config::Clock { ntp: Vec::new(), https: Vec::new() };
         Self {
@@ -103,9 +95,7 @@ impl Machine {
             leases: BTreeMap::new(),
             config: None,
             resets: Resets::default(),
-            has_mistake: false,
             small: false,
-            disk: None,
             published: Status::default(),
             order: None,
             status,
@@ -162,11 +152,7 @@ impl Machine {
         network::start(&self.status.host_name, &self.events);
         if let Some(mistake) = &found.mistake {
             tracing::error!("{mistake}");
-            self.has_mistake = true;
-            self.status.why = mistake.clone();
-            self.status.what_to_do =
-                "Switch off, mend the file on the card's first partition in any computer, switch on again."
-                    .to_owned();
+            self.status.mistake(mistake);
         }
         self.config = found.config;
         if let Err(problem) = data {
@@ -260,7 +246,7 @@ impl Machine {
             #[cfg(feature = "attack")]
             Event::Complained(Role::Attack, _) => {}
             Event::Said(Role::Rescue, _) | Event::Complained(Role::Rescue | Role::Time, _) => {}
-            Event::Complained(Role::Node, text) => self.status.why = text,
+            Event::Complained(Role::Node, text) => self.status.explain(&text, ""),
             Event::Sign(sign) => self.sign(sign, now),
             Event::Disk(problem) => self.lose_disk(&problem),
             Event::Lease(link, lease) => self.lease(link, lease),
@@ -313,13 +299,13 @@ impl Machine {
             self.attack();
         }
         match healthy {
-            true => self.set_state(State::Healthy, "", ""),
-            false if !self.time.trust().is_trusted() => self.set_state(
+            true => self.status.tell(State::Healthy, "", ""),
+            false if !self.time.trust().is_trusted() => self.status.tell(
                 State::Unhealthy,
                 "Nothing confirms the clock yet.",
                 "Let the board reach time servers (see clock.ntp), or set health.require_clock = false.",
             ),
-            false => self.set_state(State::Unhealthy, "No recent milestone, or no connected peer.", ""),
+            false => self.status.tell(State::Unhealthy, "No recent milestone, or no connected peer.", ""),
         }
     }
 
@@ -353,15 +339,6 @@ impl Machine {
         let there = self.others.iter().any(|service| service.role() == Role::Attack);
         if setup::has_argument("osmia.attack=all") && !there {
             self.add_child(children::attack(pid.as_raw_nonzero().get()));
-        }
-    }
-
-    /// A mistake in the configuration stays on the page even while the node works.
-    fn set_state(&mut self, state: State, why: &str, what_to_do: &str) {
-        self.status.state = state;
-        if !self.has_mistake {
-            self.status.why = why.to_owned();
-            self.status.what_to_do = what_to_do.to_owned();
         }
     }
 
@@ -421,23 +398,22 @@ impl Machine {
     }
 
     fn tend_node(&mut self, now: Instant) {
-        if self.config.is_none() && self.disk.is_none() {
+        if self.config.is_none() && self.status.has_disk() {
             self.status.state = State::NeedsOwner;
         }
-        if self.config.is_none() || self.disk.is_some() {
+        if self.config.is_none() || !self.status.has_disk() {
             return;
         }
         if self.node.is_none() {
             if let Some(reason) = self.resets.storm(clock::now()) {
                 let why = format!("Safe mode: three resets within an hour, the last because {reason}.");
                 let what = "The node is started again an hour after these, or when node.toml is changed.";
-                self.status.state = State::NeedsOwner;
-                (self.status.why, self.status.what_to_do) = (why, what.to_owned());
+                self.status.tell(State::NeedsOwner, &why, what);
                 return;
             }
             self.node = Some(Service::new(children::node(self.small, &self.board.run), self.events.clone()));
             self.vigil = Some(Vigil::new(now));
-            self.set_state(State::Starting, "", "");
+            self.status.tell(State::Starting, "", "");
         }
         if self.node.as_mut().is_some_and(|node| node.tend(now)) {
             self.tell_trust();
@@ -492,10 +468,10 @@ impl Machine {
                 if let Some(vigil) = &mut self.vigil {
                     vigil.ended(now);
                 }
-                if self.disk.is_none() && status.exit_status() != Some(0) {
+                if self.status.has_disk() && status.exit_status() != Some(0) {
                     self.status.state = State::Failing;
                     if self.status.why.is_empty() {
-                        self.status.why = "the node ended without a word; it is started again".to_owned();
+                        self.status.explain("the node ended without a word; it is started again", "");
                     }
                 }
             }
@@ -508,17 +484,12 @@ impl Machine {
     /// The data partition is gone, broken or read-only: the node stops, nothing is written anywhere else.
     fn lose_disk(&mut self, problem: &str) {
         tracing::error!("data partition: {problem}");
-        self.disk = Some(problem.to_owned());
+        self.status.lose_disk(problem);
         self.vigil = None;
         self.time.stop_saving();
         if let Some(node) = &mut self.node {
             node.order_stop();
         }
-        self.status.state = State::NeedsOwner;
-        self.status.why = format!("The data partition cannot be used: {problem}. The node is stopped.");
-        self.status.what_to_do =
-            "Check or replace the card or disk, then switch off and on. Nothing was formatted or deleted."
-                .to_owned();
     }
 
     /// Remembers the reason and resets the board.
@@ -562,8 +533,7 @@ impl Machine {
             return how;
         }
         tracing::info!(?how, "stopping");
-        self.status.state = State::Stopping;
-        (self.status.why, self.status.what_to_do) = (String::new(), String::new());
+        self.status.stop();
         self.publish();
         let deadline = Instant::now() + STOP_WITHIN;
         if let Some(node) = &mut self.node {
