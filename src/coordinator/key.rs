@@ -56,7 +56,7 @@ impl Key {
 pub fn public_key(folder: &Path) -> Result<[u8; 32], Error> {
     let path = folder.join(FILE);
     // Nothing was signed while there is no state, or one that says so.
-    if !path.exists() && (!State::exists(folder) || State::load(folder)?.index == 0) {
+    if !path.exists() && (!State::exists(folder) || State::load(folder).index == Some(0)) {
         let wrong = |error: std::io::Error| Error::File {
             path: path.display().to_string(),
             problem: error.to_string(),

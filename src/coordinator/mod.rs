@@ -50,6 +50,18 @@ pub enum Error {
         /// Newest confirmed index.
         confirmed: u32,
     },
+    /// What this coordinator has signed last is not known.
+    #[error(
+        "{path}: missing or damaged; the ledger ends at {confirmed}, but a later milestone may have been signed, and \
+         signing it again could fork the network: bring the file back, or when no other node has a later one, set \
+         coordinator.resume_from = {confirmed}"
+    )]
+    Forgotten {
+        /// The file.
+        path: String,
+        /// Newest confirmed index.
+        confirmed: u32,
+    },
     /// The engine did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -69,8 +81,8 @@ pub struct Coordinator {
     state: State,
     /// The milestone that its owner wants it to go on from, whatever was signed later.
     resume_from: Option<u32>,
-    /// The ledger was behind at the last tick.
-    behind: bool,
+    /// The ledger was behind at the last tick, or what was signed is not known: told once.
+    stuck: bool,
 }
 
 impl Coordinator {
@@ -80,8 +92,8 @@ impl Coordinator {
     /// [`Error::File`].
     pub fn open(folder: &Path, node: NodeHandle, resume_from: Option<u32>) -> Result<Self, Error> {
         // Clients that keep the engine's queue full must not keep milestones out.
-        let (node, key, state) = (node.patient(), Key::load(folder)?, State::load(folder)?);
-        Ok(Self { node, key, state, resume_from, behind: false })
+        let (node, key, state) = (node.patient(), Key::load(folder)?, State::load(folder));
+        Ok(Self { node, key, state, resume_from, stuck: false })
     }
 
     /// Issues a milestone every `interval` until it is dropped. A ledger that is behind what was signed is waited for: peers
@@ -95,13 +107,13 @@ impl Coordinator {
         loop {
             ticks.tick().await;
             match self.issue().await {
-                Ok(()) => self.behind = false,
+                Ok(()) => self.stuck = false,
                 Err(error @ Error::File { .. }) => return Err(error),
-                Err(error @ Error::LedgerBehind { .. }) => {
-                    if !self.behind {
+                Err(error @ (Error::LedgerBehind { .. } | Error::Forgotten { .. })) => {
+                    if !self.stuck {
                         tracing::error!("no milestone issued: {error}");
                     }
-                    self.behind = true;
+                    self.stuck = true;
                 }
                 Err(error @ (Error::Unavailable(_) | Error::WhiteFlag(_) | Error::Refused(_))) => {
                     tracing::warn!(%error, "no milestone issued");
@@ -112,13 +124,15 @@ impl Coordinator {
 
     /// Brings state and ledger together after a restart.
     async fn resume(&mut self) -> Result<(), Error> {
-        let status = self.node.status_now();
-        let (signed, confirmed) = (self.state.index, status.confirmed.index.0);
-        if signed > confirmed && self.resume_from == Some(confirmed) {
-            tracing::warn!(signed, confirmed, "coordinator.resume_from: what was signed later is given up");
+        let confirmed = self.node.status_now().confirmed.index.0;
+        if self.resume_from == Some(confirmed) {
+            tracing::warn!(confirmed, "coordinator.resume_from: what was signed later is given up");
             self.state.go_back(confirmed);
             return Ok(());
         }
+        let Some(signed) = self.state.index else {
+            return Err(Error::Forgotten { path: self.state.path(), confirmed });
+        };
         if signed > confirmed + 1 {
             return Err(Error::LedgerBehind { signed, confirmed });
         }
@@ -126,15 +140,15 @@ impl Coordinator {
             tracing::info!(index = signed, "submitting the signed milestone again");
             let bytes = Arc::<[u8]>::from(self.state.block()?);
             self.check_state(&bytes)?;
-            return self.resubmit(bytes).await;
+            return self.resubmit(bytes, MilestoneIndex(signed)).await;
         }
         Ok(())
     }
 
     /// Blocks of peers may be lost that the milestone references: peers have them still, and are asked.
-    async fn resubmit(&self, bytes: Arc<[u8]>) -> Result<(), Error> {
+    async fn resubmit(&self, bytes: Arc<[u8]>, index: MilestoneIndex) -> Result<(), Error> {
         let block = self.check(bytes)?;
-        let wanted = Some(MilestoneIndex(self.state.index));
+        let wanted = Some(index);
         match self.node.submit(block.clone()).await? {
             Verdict::Accepted { .. } => Ok(()),
             Verdict::NoRoom => Err(Error::Refused("no room".into())),
@@ -149,7 +163,7 @@ impl Coordinator {
     fn check_state(&self, bytes: &[u8]) -> Result<(), Error> {
         let block = Block::parse(bytes).map_err(|error| self.state.damaged(&error.to_string()))?;
         match block.milestone().map(|milestone| milestone.essence.index.0) {
-            Some(index) if index == self.state.index => Ok(()),
+            index @ Some(_) if index == self.state.index => Ok(()),
             Some(_) | None => Err(self.state.damaged("index and block do not belong together")),
         }
     }
@@ -161,7 +175,7 @@ impl Coordinator {
             return Ok(());
         }
         let status = self.node.status_now();
-        if self.state.index > status.confirmed.index.0 {
+        if self.state.index.is_none_or(|signed| signed > status.confirmed.index.0) {
             // Signed before a restart, or when the engine was not available.
             return self.resume().await;
         }

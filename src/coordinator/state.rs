@@ -6,26 +6,55 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::files;
-use crate::protocol::hex;
 use crate::protocol::id::MilestoneIndex;
+use crate::protocol::{blake2b_256, hex};
 
 const FILE: &str = "coordinator.state";
+
+/// The file holds its line twice, each in pages of its own: what damages one is healed from the other.
+const PAGE_BYTES: usize = 4_096;
 
 /// What was signed last.
 #[derive(Debug)]
 pub(super) struct State {
     path: PathBuf,
-    /// 0 when nothing was signed yet.
-    pub(super) index: u32,
+    /// 0 when nothing was signed yet; nothing when the file cannot tell.
+    pub(super) index: Option<u32>,
     block: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Json {
+struct Line {
     latest_milestone_index: u32,
     /// The whole block, so that it can be submitted again.
     latest_milestone_block: String,
+    /// BLAKE2b-256 of both.
+    checksum: String,
+}
+
+impl Line {
+    fn new(index: u32, block: String) -> Self {
+        let checksum = hex::encode(&blake2b_256(&[&index.to_le_bytes(), block.as_bytes()].concat()));
+        Self { latest_milestone_index: index, latest_milestone_block: block, checksum }
+    }
+
+    /// Nothing when any of it was changed.
+    fn read(text: &[u8]) -> Option<Self> {
+        let found = serde_json::from_slice::<Self>(text).ok()?;
+        let checksum = found.checksum.clone();
+        let line = Self::new(found.latest_milestone_index, found.latest_milestone_block);
+        (line.checksum == checksum).then_some(line)
+    }
+
+    /// As JSON, to the end of a page, between line ends of its own.
+    fn padded(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = format!("\n{}", serde_json::to_string(self)?).into_bytes();
+        let length = (text.len() + 1).next_multiple_of(PAGE_BYTES);
+        text.resize(length - 1, b' ');
+        text.push(b'\n');
+        Ok(text)
+    }
 }
 
 impl State {
@@ -34,25 +63,31 @@ impl State {
     }
 
     pub(super) fn create(folder: &Path) -> Result<(), Error> {
-        let mut state = Self { path: folder.join(FILE), index: 0, block: String::new() };
+        let mut state = Self { path: folder.join(FILE), index: None, block: String::new() };
         state.write(0, String::new())
     }
 
-    pub(super) fn load(folder: &Path) -> Result<Self, Error> {
+    /// A file that is missing or damaged in both its halves is no error yet: the index is not known then.
+    pub(super) fn load(folder: &Path) -> Self {
         let path = folder.join(FILE);
-        let wrong = |problem: String| Error::File { path: path.display().to_string(), problem };
-        let text = std::fs::read(&path).map_err(|error| {
-            wrong(format!("{error}; without it this key could fork the network: restore it from a backup"))
-        })?;
-        let json: Json = serde_json::from_slice(&text)
-            .map_err(|error| wrong(format!("{error}; restore it from a backup")))?;
-        Ok(Self { path, index: json.latest_milestone_index, block: json.latest_milestone_block })
+        let text = std::fs::read(&path).unwrap_or_default();
+        let mut lines = text.split(|byte| *byte == b'\n').filter_map(Line::read);
+        let Some(line) = lines.next() else {
+            return Self { path, index: None, block: String::new() };
+        };
+        if lines.next().is_none() {
+            tracing::warn!("{}: half of it is damaged; the other half is used", path.display());
+        }
+        Self { path, index: Some(line.latest_milestone_index), block: line.latest_milestone_block }
+    }
+
+    pub(super) fn path(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// An error about this file.
     pub(super) fn damaged(&self, problem: &str) -> Error {
-        let problem = format!("{problem}; restore it from a backup");
-        Error::File { path: self.path.display().to_string(), problem }
+        Error::File { path: self.path(), problem: format!("{problem}; restore it from a backup") }
     }
 
     /// The block signed last.
@@ -67,17 +102,52 @@ impl State {
 
     /// Forgets what was signed after that; on disk when the next is.
     pub(super) fn go_back(&mut self, index: u32) {
-        self.index = index;
+        self.index = Some(index);
         self.block = String::new();
     }
 
     fn write(&mut self, index: u32, block: String) -> Result<(), Error> {
         let wrong = |problem: String| Error::File { path: self.path.display().to_string(), problem };
-        let json = Json { latest_milestone_index: index, latest_milestone_block: block };
-        let text = serde_json::to_vec(&json).map_err(|error| wrong(error.to_string()))?;
+        let line = Line::new(index, block);
+        let text = line.padded().map_err(|error| wrong(error.to_string()))?.repeat(2);
         files::write_atomic(&self.path, &text, 0o600).map_err(|error| wrong(error.to_string()))?;
-        self.index = index;
-        self.block = json.latest_milestone_block;
+        self.index = Some(index);
+        self.block = line.latest_milestone_block;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_change_within_half_of_the_file_is_healed_by_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = State::load(folder.path());
+        assert_eq!(state.index, None);
+        State::create(folder.path()).unwrap();
+        assert_eq!(State::load(folder.path()).index, Some(0));
+        state.save(MilestoneIndex(7), &[0xab; 700]).unwrap();
+        let path = folder.path().join(FILE);
+        let good = std::fs::read(&path).unwrap();
+        assert_eq!(good.len(), 2 * PAGE_BYTES);
+        let index_after = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut text = good.clone();
+            change(&mut text);
+            std::fs::write(&path, text).unwrap();
+            let state = State::load(folder.path());
+            assert!(state.index.is_none() || state.block().unwrap() == [0xab; 700]);
+            state.index
+        };
+        for at in (0..good.len()).step_by(97) {
+            assert_eq!(index_after(&|text| text[at] ^= 1), Some(7), "byte {at}");
+        }
+        for half in [0..PAGE_BYTES, PAGE_BYTES..2 * PAGE_BYTES] {
+            assert_eq!(index_after(&|text| text[half.clone()].fill(0)), Some(7), "{half:?}");
+        }
+        assert_eq!(index_after(&|text| text.truncate(PAGE_BYTES + 100)), Some(7));
+        assert_eq!(index_after(&|text| text.truncate(100)), None);
+        assert_eq!(index_after(&|text| text.iter_mut().step_by(1_000).for_each(|byte| *byte ^= 1)), None);
     }
 }

@@ -270,8 +270,17 @@ fn synced(file: BufWriter<File>) -> std::io::Result<()> {
 fn import(data: &Path, from: &Path, config: &Path) -> anyhow::Result<Answer> {
     let text = fs::read(config).with_context(|| config.display().to_string())?;
     let config = Config::parse_bytes(&text).with_context(|| config.display().to_string())?;
+    let identity = data.join("identity");
     let own_key = match config.network.milestone_keys.is_empty() {
-        true => Some(coordinator::public_key(&data.join("identity"))?),
+        true => {
+            // A key made for the purpose would verify none of the network's milestones.
+            anyhow::ensure!(
+                coordinator::has_key(&identity),
+                "network.milestone_keys: missing, and {} holds no coordinator's key: name the network's keys there",
+                identity.display()
+            );
+            Some(coordinator::public_key(&identity)?)
+        }
         false => None,
     };
     let authority = Authority::of(&config.network, own_key);

@@ -62,8 +62,13 @@ fn a_store_is_read_measured_taken_out_and_put_in() {
         assert!(pruned > 0 || again["referencedBlocks"] == referenced, "{again}");
         assert!(db(&new, &arguments).unwrap_err().contains("move it away first"));
 
-        // A cut or changed file is told, never taken.
+        // A cut or changed file is told, never taken; and no key is made that verifies nothing.
         fs::remove_dir_all(&new).unwrap();
+        let nobodys = folder.path().join("nobodys.toml");
+        fs::write(&nobodys, "[network]\nname = \"golden-a\"\n[coordinator]\nenabled = true\n").unwrap();
+        let refused = db(&new, &["import", "--from", text(&out), "--config", text(&nobodys)]).unwrap_err();
+        assert!(refused.contains("network.milestone_keys: missing"), "{refused}");
+        assert!(!new.exists(), "something was made");
         let blocks = out.join("blocks.bin");
         let whole = fs::read(&blocks).unwrap();
         fs::write(&blocks, &whole[..whole.len() - 1]).unwrap();
