@@ -88,6 +88,14 @@ fn install_packages() {
 const TIME_SERVERS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
 
+/// A network that is not private, by IPv6: two addresses of the host in it, and one in another. The board makes itself one, as a
+/// router announces the first.
+pub(crate) const WIDE: [Ipv6Addr; 3] = [wide(0x77, 1), wide(0x77, 2), wide(0x78, 1)];
+
+const fn wide(network: u16, host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, host)
+}
+
 /// Two of these, to be two clients.
 pub(crate) const SOURCES: [Ipv4Addr; 2] = [TIME_SERVERS[0], TIME_SERVERS[1]];
 
@@ -132,6 +140,9 @@ impl Lan {
             ip(&format!("address add {server}/24 dev osmia0"));
             serve_time(server);
         }
+        for address in WIDE {
+            ip(&format!("address add {address}/64 dev osmia0 nodad"));
+        }
         ip("link set osmia0 up");
         let leases = folder().join("leases");
         let _ = fs::remove_file(&leases);
@@ -140,6 +151,7 @@ impl Lan {
             .args(["--no-resolv", "--no-hosts"])
             .arg(format!("--address=/{}/{}", crate::web::NAME, SOURCES[0]))
             .args(["--interface=osmia0", "--bind-interfaces", "--dhcp-range=10.77.0.50,10.77.0.99,2m"])
+            .args(["--enable-ra".to_owned(), format!("--dhcp-range={},ra-only", wide(0x77, 0))])
             .arg(format!(
                 "--dhcp-option=option:ntp-server,{}",
                 TIME_SERVERS.map(|one| one.to_string()).join(",")
@@ -179,6 +191,17 @@ impl Lan {
         let text = fs::read_to_string(&self.leases).unwrap_or_default();
         let line = text.lines().find(|line| line.contains(mac))?;
         line.split(' ').nth(2)?.parse().ok()
+    }
+
+    /// The address that the board makes itself in the first network of [`WIDE`], once it has.
+    pub(crate) fn wide_address_of_board(board: &Board) -> Ipv6Addr {
+        let (network, host) = (WIDE[0].segments(), LINK_LOCAL.segments());
+        let segments: [u16; 8] = std::array::from_fn(|at| if at < 4 { network[at] } else { host[at] });
+        let address = Ipv6Addr::from(segments);
+        board.wait_for("its address by IPv6", || {
+            std::net::TcpStream::connect_timeout(&(address, 15_600).into(), Duration::from_secs(2)).is_ok()
+        });
+        address
     }
 
     pub(crate) fn link_local_of_board(&self) -> IpAddrWithScope {

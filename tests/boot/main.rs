@@ -23,6 +23,7 @@ mod switch;
 #[path = "../web.rs"]
 mod web;
 
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -118,12 +119,26 @@ fn first_boot(card: &Card, lan: &host::Lan) {
     assert_eq!(scan::tcp(address.into()), table, "IPv4");
     assert_eq!(scan::tcp(lan.link_local_of_board()), table, "IPv6");
     // So many that one address may have at once.
-    let open = scan::connections((address, 14_265).into(), 130);
+    let open = scan::connections(host::SOURCES[0].into(), (address, 14_265).into(), 130).len();
     assert!((40..=96).contains(&open), "{open} connections of one address");
+    from_the_wide_network(&board);
     // What is sent to mDNS's port, but not to its group, is dropped, too.
     assert_eq!(scan::udp(address.into()), Vec::<u16>::new(), "IPv4, UDP");
     assert_eq!(scan::udp(lan.link_local_of_board()), Vec::<u16>::new(), "IPv6, UDP");
     println!("  node's memory: {} MiB", board.node_memory_mib());
+}
+
+/// Who is not on the local network reaches other nodes' port alone, and is one source with all of its /64.
+fn from_the_wide_network(board: &Board) {
+    let address = host::Lan::wide_address_of_board(board);
+    let [one, beside, other] = host::WIDE.map(IpAddr::from);
+    let held = [one, beside].map(|from| scan::connections(from, (address, 15_600).into(), 65));
+    let open = held.iter().map(Vec::len).sum::<usize>();
+    assert!((40..=96).contains(&open), "{open} connections of one /64");
+    assert_eq!(scan::connections(other, (address, 15_600).into(), 1).len(), 1, "another /64 suffers");
+    for port in [80, 14_265] {
+        assert_eq!(scan::connections(other, (address, port).into(), 1).len(), 0, "port {port}");
+    }
 }
 
 /// Base tokens, native tokens, an alias, a foundry, an NFT: made, moved, destroyed, and every state read back.

@@ -1,6 +1,7 @@
 //! A port scan: every TCP port, by thousands of unfinished connections at a time.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -84,13 +85,15 @@ fn collect(waiting: &mut VecDeque<Attempt>, ports: &mut Ports) {
     });
 }
 
-/// Opens connections to one port at once and holds them; gives how many succeeded.
-pub(crate) fn connections(address: std::net::SocketAddr, count: usize) -> usize {
-    let open = || std::thread::spawn(move || std::net::TcpStream::connect_timeout(&address, PATIENCE).ok());
-    let attempts = (0..count).map(|_| open()).collect::<Vec<_>>();
-    // Held until the last has been tried.
-    let held = attempts.into_iter().map(|attempt| attempt.join().unwrap()).collect::<Vec<_>>();
-    held.iter().flatten().count()
+/// Opens connections to one port at once, from one address; gives those that came about, held.
+pub(crate) fn connections(from: IpAddr, to: SocketAddr, count: usize) -> Vec<Socket> {
+    let open = move || {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+        socket.connect_timeout(&to.into(), PATIENCE).ok().map(|()| socket)
+    };
+    let attempts = (0..count).map(|_| std::thread::spawn(open)).collect::<Vec<_>>();
+    attempts.into_iter().filter_map(|attempt| attempt.join().unwrap()).collect()
 }
 
 /// Datagrams under way at once; also the number of file descriptors needed.

@@ -41,12 +41,12 @@ const ICMPV6_NEIGHBOUR_TYPES: [u8; 3] = [134, 135, 136];
 const ICMPV6_LISTENER_QUERY: u8 = 130;
 const ICMP_LIMIT: Match = Match::RateLimit { per_second: 20, burst: 20 };
 
-/// What one address may do with the opened TCP ports: a proxy in front of the node stays below that.
+/// What one source may do with the opened TCP ports: a proxy in front of the node stays below that.
 const PER_SOURCE: [PerSource; 2] =
     [PerSource::Rate { per_second: 100, burst: 200 }, PerSource::Connections(96)];
-/// Addresses remembered for that, of each IP version: 65,536 elements of some 100 bytes.
+/// Sources remembered for that, of each IP version: 65,536 elements of some 100 bytes.
 const SOURCES: u32 = 1 << 16;
-/// An address that is silent for this long is forgotten, in milliseconds.
+/// A source that is silent for this long is forgotten, in milliseconds.
 const FORGET_SOURCE_MS: u64 = 60_000;
 /// `nft`'s numbers of the types of a set's key.
 const TYPE_IPV4: u32 = 7;
@@ -192,27 +192,50 @@ fn icmp(family: u8, protocol: u8, kind: u8, limited: bool) -> Rule {
     Rule::accept(matches)
 }
 
+/// A range of addresses that may come, and how many leading bits of such an address make a source.
+struct Range {
+    family: u8,
+    network: Option<Match>,
+    source_bits: u8,
+}
+
+impl Range {
+    fn private((network, prefix): (IpAddr, u8)) -> Self {
+        let (family, source_bits) = if network.is_ipv4() { (FAMILY_IPV4, 32) } else { (FAMILY_IPV6, 128) };
+        Self { family, network: Some(Match::Source(network, prefix)), source_bits }
+    }
+
+    /// Of the rest of IPv6, whoever has one address has the 2^64 of its network: these are one source. On the local
+    /// network all share their prefix, so each address is one: these ranges come first.
+    fn everybody() -> Vec<Self> {
+        let local = private_ranges().into_iter().filter(|(network, _)| network.is_ipv6()).map(Self::private);
+        let v4 = Self { family: FAMILY_IPV4, network: None, source_bits: 32 };
+        let v6 = Self { family: FAMILY_IPV6, network: None, source_bits: 64 };
+        std::iter::once(v4).chain(local).chain([v6]).collect()
+    }
+}
+
 /// For each range of addresses that may come: the limits, then the door. Others never enter a set.
 fn port_rules(allow: AllowRule) -> Vec<Rule> {
-    let family = |network: IpAddr| if network.is_ipv4() { FAMILY_IPV4 } else { FAMILY_IPV6 };
     let ranges = match allow.from {
-        Source::Any => vec![vec![Match::Family(FAMILY_IPV4)], vec![Match::Family(FAMILY_IPV6)]],
-        Source::PrivateRanges => private_ranges()
-            .into_iter()
-            .map(|(network, prefix)| vec![Match::Family(family(network)), Match::Source(network, prefix)])
-            .collect(),
+        Source::Any => Range::everybody(),
+        Source::PrivateRanges => private_ranges().map(Range::private).into(),
     };
-    let speaks = |matches: &Vec<Match>| allow.group.is_none() || matches[0] == Match::Family(FAMILY_IPV4);
     let limits = if allow.protocol == Protocol::Tcp { &PER_SOURCE[..] } else { &[] };
     let mut rules = Vec::new();
-    for mut matches in ranges.into_iter().filter(speaks) {
-        let family = if matches[0] == Match::Family(FAMILY_IPV4) { FAMILY_IPV4 } else { FAMILY_IPV6 };
+    for Range { family, network, source_bits: prefix } in ranges {
+        if allow.group.is_some() && family != FAMILY_IPV4 {
+            continue;
+        }
+        let mut matches = vec![Match::Family(family)];
+        matches.extend(network);
         matches.extend(allow.group.map(Match::Destination));
         matches.push(Match::Protocol(allow.protocol.number()));
         matches.push(Match::DestinationPort(allow.port));
         matches.push(Match::ConnectionState(ct_state::NEW));
         for limit in limits {
-            rules.push(Rule::drop([matches.clone(), vec![Match::OverLimit(family, *limit)]].concat()));
+            let over = Match::OverLimit { family, prefix, limit: *limit };
+            rules.push(Rule::drop([matches.clone(), vec![over]].concat()));
         }
         rules.push(Rule::accept(matches));
     }
@@ -310,4 +333,49 @@ pub(crate) fn header(family: u8, resource: u16) -> Nfgenmsg {
     header.nfgen_family = family;
     header.set_res_id(resource);
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bits of an address that make a source, for whoever is within `network`, at a port for everybody.
+    fn source_bits(network: &str) -> u8 {
+        let address = network.parse::<IpAddr>().unwrap();
+        let allow = AllowRule { protocol: Protocol::Tcp, port: 1, from: Source::Any, group: None };
+        let covers = |condition: &Match| match condition {
+            Match::Family(family) => (*family == FAMILY_IPV4) == address.is_ipv4(),
+            Match::Source(IpAddr::V6(network), prefix) => match address {
+                IpAddr::V6(address) => {
+                    let masked = address.octets().into_iter().zip(rule::prefix_mask(*prefix, 16));
+                    masked.map(|(byte, mask)| byte & mask).eq(network.octets())
+                }
+                IpAddr::V4(_) => false,
+            },
+            Match::Source(IpAddr::V4(_), _)
+            | Match::InputInterface(_)
+            | Match::Protocol(_)
+            | Match::DestinationPort(_)
+            | Match::IcmpType(_)
+            | Match::Destination(_)
+            | Match::ConnectionState(_)
+            | Match::RateLimit { .. }
+            | Match::OverLimit { .. }
+            | Match::Unknown(_) => true,
+        };
+        // The first rule that may judge it.
+        let first = port_rules(allow).into_iter().find(|rule| rule.matches.iter().all(covers)).unwrap();
+        match first.matches.last() {
+            Some(Match::OverLimit { prefix, .. }) => *prefix,
+            other => panic!("no limit comes first: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_source_but_a_local_address_is_one() {
+        assert_eq!(source_bits("203.0.113.7"), 32);
+        assert_eq!(source_bits("2001:db8::7"), 64);
+        assert_eq!(source_bits("fd00::7"), 128);
+        assert_eq!(source_bits("fe80::7"), 128);
+    }
 }

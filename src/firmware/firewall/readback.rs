@@ -135,7 +135,7 @@ impl Decoder {
             let condition = match name.to_bytes() {
                 b"limit" => decode_limit(data, false)
                     .map(|(per_second, burst)| Match::RateLimit { per_second, burst }),
-                b"dynset" if self.loaded == Loaded::Source => decode_over_limit(data),
+                b"dynset" if self.loaded == Loaded::Source => decode_over_limit(data, &self.mask),
                 _ => None,
             };
             self.matches
@@ -268,12 +268,12 @@ fn decode_limit(data: &[u8], over: bool) -> Option<(u64, u32)> {
 }
 
 /// A limit of each source's own; which IP version it is for, the set tells.
-fn decode_over_limit(data: &[u8]) -> Option<Match> {
+fn decode_over_limit(data: &[u8], mask: &[u8]) -> Option<Match> {
     let expression = find_attr(data, dynset_attr::EXPR)?;
     let own = find_attr(expression, limit_attr::EXPR_DATA)?;
     let name = |data, kind| find_attr(data, kind).and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
     let be32 = |data, kind| find_attr(data, kind).and_then(parse_be_u32);
-    let per_source = match name(expression, dynset_attr::EXPR_NAME)?.to_bytes() {
+    let limit = match name(expression, dynset_attr::EXPR_NAME)?.to_bytes() {
         b"limit" => {
             decode_limit(own, true).map(|(per_second, burst)| PerSource::Rate { per_second, burst })?
         }
@@ -283,9 +283,14 @@ fn decode_over_limit(data: &[u8]) -> Option<Match> {
         _ => return None,
     };
     let set = name(data, dynset_attr::SET_NAME)?;
-    let family = [FAMILY_IPV4, FAMILY_IPV6].into_iter().find(|family| per_source.set(*family).0 == set)?;
+    let family = [FAMILY_IPV4, FAMILY_IPV6].into_iter().find(|family| limit.set(*family).0 == set)?;
     let adds = be32(data, dynset_attr::OP) == Some(0);
-    adds.then_some(Match::OverLimit(family, per_source))
+    let prefix = match mask {
+        [] if family == FAMILY_IPV4 => 32,
+        [] => 128,
+        mask => prefix_length(mask)?,
+    };
+    adds.then_some(Match::OverLimit { family, prefix, limit })
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

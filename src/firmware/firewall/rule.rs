@@ -68,7 +68,7 @@ pub mod dynset_attr {
     pub const EXPR_NAME: u16 = 1;
 }
 
-/// What is counted for each source address, in a set of its own for each IP version.
+/// What is counted for each source, in a set of its own for each IP version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerSource {
     /// New connections: more than so many a second, after so many at once.
@@ -120,8 +120,15 @@ pub enum Match {
         /// Packets at once.
         burst: u32,
     },
-    /// The source address, of this IP version, is over a limit of its own.
-    OverLimit(u8, PerSource),
+    /// The source is over a limit of its own.
+    OverLimit {
+        /// IP version.
+        family: u8,
+        /// Leading bits of the address that make a source.
+        prefix: u8,
+        /// Which limit.
+        limit: PerSource,
+    },
     /// Only from read-back: an expression this program never writes.
     Unknown(String),
 }
@@ -243,9 +250,13 @@ impl ExpressionWriter {
                 let element = &mut self.element().push_name(c"limit");
                 limit(element.as_vec_mut(), limit_attr::EXPR_DATA, *per_second, *burst, false);
             }
-            Match::OverLimit(family, limit) => {
+            Match::OverLimit { family, prefix, limit } => {
                 let (offset, length) = if *family == FAMILY_IPV4 { (12, 4) } else { (8, 16) };
                 self.load_payload(PayloadBase::NetworkHeader, offset, length);
+                let mask = prefix_mask(*prefix, if *family == FAMILY_IPV4 { 4 } else { 16 });
+                if mask.contains(&0) {
+                    self.mask(&mask, length);
+                }
                 self.over_limit(limit.set(*family), *limit);
             }
             Match::Unknown(_) => {}
@@ -288,7 +299,7 @@ impl ExpressionWriter {
             .push_value(value);
     }
 
-    /// Adds the address in the register to a set; goes on only when the limit of its own is passed.
+    /// Adds the source in the register to a set; goes on only when the limit of its own is passed.
     fn over_limit(&mut self, (name, id): (&CStr, u32), per_source: PerSource) {
         let mut element = self.element().push_name(c"dynset");
         let buffer = element.as_vec_mut();
