@@ -88,9 +88,12 @@ fn install_packages() {
 const TIME_SERVERS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2), Ipv4Addr::new(10, 77, 0, 3)];
 
-/// A network that is not private, by IPv6: two addresses of the host in it, and one in another. The board makes itself one, as a
-/// router announces the first.
-pub(crate) const WIDE: [Ipv6Addr; 3] = [wide(0x77, 1), wide(0x77, 2), wide(0x78, 1)];
+/// Networks that are not private, by IPv6; a router announces both, as the board has another way out.
+const WIDE_NETWORKS: [u16; 2] = [0x77, 0x78];
+
+/// Addresses of the host: two in the first of these, one in the second.
+pub(crate) const WIDE: [Ipv6Addr; 3] =
+    [wide(WIDE_NETWORKS[0], 1), wide(WIDE_NETWORKS[0], 2), wide(WIDE_NETWORKS[1], 1)];
 
 const fn wide(network: u16, host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, host)
@@ -151,7 +154,8 @@ impl Lan {
             .args(["--no-resolv", "--no-hosts"])
             .arg(format!("--address=/{}/{}", crate::web::NAME, SOURCES[0]))
             .args(["--interface=osmia0", "--bind-interfaces", "--dhcp-range=10.77.0.50,10.77.0.99,2m"])
-            .args(["--enable-ra".to_owned(), format!("--dhcp-range={},ra-only", wide(0x77, 0))])
+            .arg("--enable-ra")
+            .args(WIDE_NETWORKS.map(|network| format!("--dhcp-range={},ra-only", wide(network, 0))))
             .arg(format!(
                 "--dhcp-option=option:ntp-server,{}",
                 TIME_SERVERS.map(|one| one.to_string()).join(",")
@@ -193,7 +197,7 @@ impl Lan {
         line.split(' ').nth(2)?.parse().ok()
     }
 
-    /// The address that the board makes itself in the first network of [`WIDE`], once it has.
+    /// The address that the board makes itself in the first of [`WIDE_NETWORKS`], once it has.
     pub(crate) fn wide_address_of_board(board: &Board) -> Ipv6Addr {
         let (network, host) = (WIDE[0].segments(), LINK_LOCAL.segments());
         let segments: [u16; 8] = std::array::from_fn(|at| if at < 4 { network[at] } else { host[at] });
