@@ -277,11 +277,15 @@ impl Gossip {
                     peer.counters.received_block_requests.saturating_add(1)
             }
         }
-        let may = peer.requests.take(now_ms);
-        if !may && peer.floods(now_ms) {
-            self.drop_peer(slot, Reason::Flood, now_ms);
+        match peer.may_ask(now_ms) {
+            Ok(()) => true,
+            Err(beyond) => {
+                if beyond.floods {
+                    self.drop_peer(slot, Reason::Flood, now_ms);
+                }
+                false
+            }
         }
-        may
     }
 
     /// A block came. Whoever is told to look at it says by [`Gossip::checked`] what was found.
@@ -302,9 +306,11 @@ impl Gossip {
             if milestone.is_none() && !self.progress.almost_synced {
                 return Arrival::Ignore;
             }
-            // No offence: it passes on what others made.
-            if !peer.blocks.take(now_ms) {
-                peer.dropped();
+            // No offence until it is too much for any network: it passes on what others made.
+            if let Err(beyond) = peer.may_send(now_ms) {
+                if beyond.floods {
+                    self.drop_peer(slot, Reason::Flood, now_ms);
+                }
                 return Arrival::Ignore;
             }
         }

@@ -197,7 +197,7 @@ const FORGED_PER_1000_SECONDS: u64 = 100;
 /// As many of them at once.
 const MOST_FORGED: u64 = 8;
 
-/// Seconds in which it may ask for twice that: one a minute.
+/// Seconds in which it may send or ask for twice what it may: one a minute.
 const EXCESSES_PER_1000_SECONDS: u64 = 16;
 
 /// As many of them at once.
@@ -205,6 +205,39 @@ const MOST_EXCESSES: u64 = 10;
 
 /// A second has so many milliseconds.
 const SECOND_MS: u64 = 1_000;
+
+/// Seconds in which a peer went beyond what it may by as much again.
+#[derive(Debug, Clone)]
+pub(super) struct Excesses {
+    per_second: u64,
+    /// When a second began, and how much was dropped in it.
+    second: (u64, u64),
+    seconds: Bucket,
+}
+
+impl Excesses {
+    fn new(per_second: u64, now_ms: u64) -> Self {
+        let seconds = Bucket::new(EXCESSES_PER_1000_SECONDS, MOST_EXCESSES, now_ms);
+        Self { per_second, second: (now_ms, 0), seconds }
+    }
+
+    /// Something was dropped. Whether that goes on for too long: a fast node that syncs may exceed what it may ask for, but not
+    /// by as much again, all the time.
+    fn lasts_too_long(&mut self, now_ms: u64) -> bool {
+        if now_ms >= self.second.0 + SECOND_MS {
+            self.second = (now_ms, 0);
+        }
+        self.second.1 += 1;
+        self.second.1 == self.per_second && !self.seconds.take(now_ms)
+    }
+}
+
+/// It is more than a peer may.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beyond {
+    /// For too long.
+    pub(super) floods: bool,
+}
 
 /// A connected peer.
 #[derive(Debug, Clone)]
@@ -214,13 +247,12 @@ pub(super) struct Peer {
     /// The newest, and when it came.
     pub(super) heartbeat: Option<(Heartbeat, u64)>,
     pub(super) flow: Flow,
-    pub(super) blocks: Bucket,
-    pub(super) requests: Bucket,
+    blocks: Bucket,
+    requests: Bucket,
     pub(super) heartbeats: Bucket,
     pub(super) forged: Bucket,
-    excesses: Bucket,
-    /// When a second began, and how many requests were dropped in it.
-    second: (u64, u64),
+    excess_blocks: Excesses,
+    excess_requests: Excesses,
     pub(super) counters: Counters,
     /// The last heartbeat that was sent to it.
     pub(super) told_ms: u64,
@@ -248,8 +280,8 @@ impl Peer {
             requests: Bucket::new(1_000 * REQUESTS_PER_SECOND, 2 * REQUESTS_PER_SECOND, now_ms),
             heartbeats: Bucket::new(1_000 * HEARTBEATS_PER_SECOND, HEARTBEATS_PER_SECOND, now_ms),
             forged: Bucket::new(FORGED_PER_1000_SECONDS, MOST_FORGED, now_ms),
-            excesses: Bucket::new(EXCESSES_PER_1000_SECONDS, MOST_EXCESSES, now_ms),
-            second: (now_ms, 0),
+            excess_blocks: Excesses::new(BLOCKS_PER_SECOND, now_ms),
+            excess_requests: Excesses::new(REQUESTS_PER_SECOND, now_ms),
             counters: Counters::default(),
             told_ms: now_ms,
         }
@@ -260,15 +292,22 @@ impl Peer {
         self.counters.dropped_packets = self.counters.dropped_packets.saturating_add(1);
     }
 
-    /// A request was dropped. Whether that goes on for too long: a fast node that syncs may exceed what it may ask for, but not
-    /// by as much again, all the time.
-    pub(super) fn floods(&mut self, now_ms: u64) -> bool {
-        self.dropped();
-        if now_ms >= self.second.0 + SECOND_MS {
-            self.second = (now_ms, 0);
+    /// Whether it may ask; and if not, whether it floods.
+    pub(super) fn may_ask(&mut self, now_ms: u64) -> Result<(), Beyond> {
+        if self.requests.take(now_ms) {
+            return Ok(());
         }
-        self.second.1 += 1;
-        self.second.1 == REQUESTS_PER_SECOND && !self.excesses.take(now_ms)
+        self.dropped();
+        Err(Beyond { floods: self.excess_requests.lasts_too_long(now_ms) })
+    }
+
+    /// Whether it may send a block that nobody asked for; and if not, whether it floods: no network has so many.
+    pub(super) fn may_send(&mut self, now_ms: u64) -> Result<(), Beyond> {
+        if self.blocks.take(now_ms) {
+            return Ok(());
+        }
+        self.dropped();
+        Err(Beyond { floods: self.excess_blocks.lasts_too_long(now_ms) })
     }
 
     /// Whether it has what belongs to a milestone; `None` when it has not, or has not said anything yet.

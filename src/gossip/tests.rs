@@ -239,6 +239,30 @@ fn who_asks_for_far_too_much_again_and_again_loses_the_connection() {
 }
 
 #[test]
+fn who_sends_far_more_than_any_network_has_loses_the_connection() {
+    let mut gossip = Gossip::new(at(100), []);
+    let (busy, flood) = (connect(&mut gossip, 100), connect(&mut gossip, 100));
+    let (_, bytes) = block(1);
+    let (mut number, mut ended) = (0_u64, None);
+    for second in 0..30 {
+        for (slot, count) in [(busy, 7_900), (flood, 12_100)] {
+            for _ in 0..count {
+                number += 1;
+                let mut id = [0; 32];
+                id[..8].copy_from_slice(&number.to_le_bytes());
+                gossip.block(slot, BlockId(id), &bytes, 1_000 * second);
+            }
+        }
+        if let Some((slot, reason)) = done(&mut gossip).1.first() {
+            assert_eq!((*slot, *reason, ended), (flood, Reason::Flood, None));
+            ended = Some(second);
+        }
+    }
+    assert_eq!(ended, Some(10));
+    assert!(gossip.peer(busy).is_some());
+}
+
+#[test]
 fn peers_go_by_hornets_rules() {
     let mut gossip = Gossip::new(Progress { pruned: MilestoneIndex(50), ..at(100) }, []);
     let mute = gossip.connected(Relation::Known, 0).unwrap();

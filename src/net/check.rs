@@ -1,13 +1,14 @@
 //! Blocks of peers on their way to the engine: parsed once, judged in batches, by one thread.
 //!
-//! What was asked for waits for its turn, so that a peer who sends faster than this node works is slowed down by TCP; what
-//! was not may take half of the queue, and is dropped beyond.
+//! Each stream waits for its turn, so that a peer who sends faster than this node works is slowed down by TCP, and whoever sends
+//! much takes nothing from others: places are given in the order of asking, one stream asking for one at a time. What was not
+//! asked for has half of the places.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::hub::{Hub, Link};
 use crate::engine::arrival;
@@ -48,9 +49,15 @@ pub(super) struct Item {
     pub(super) arrival: Arrival,
 }
 
-/// The way to the thread; it ends with the last of these.
+/// A block in the queue, and its place among those that were not asked for.
+type Queued = (Item, Option<OwnedSemaphorePermit>);
+
+/// The way to the thread, which ends with the last of these.
 #[derive(Debug, Clone)]
-pub(super) struct Checker(mpsc::Sender<Item>);
+pub(super) struct Checker {
+    queue: mpsc::Sender<Queued>,
+    unasked: Arc<Semaphore>,
+}
 
 impl Checker {
     /// Starts the thread.
@@ -63,16 +70,17 @@ impl Checker {
             .name("check".into())
             .spawn(run)
             .context("starting the check of blocks")?;
-        Ok(Self(sender))
+        Ok(Self { queue: sender, unasked: Arc::new(Semaphore::new(QUEUE / 2)) })
     }
 
-    /// Whether there was room for it.
+    /// Waits for a place. False when the node stops.
     pub(super) async fn submit(&self, item: Item) -> bool {
-        match item.arrival {
-            Arrival::Ignore => true,
-            Arrival::Check => self.0.capacity() > QUEUE / 2 && self.0.try_send(item).is_ok(),
-            Arrival::Milestone | Arrival::Asked | Arrival::Wanted(_) => self.0.send(item).await.is_ok(),
-        }
+        let place = match item.arrival {
+            Arrival::Ignore => return true,
+            Arrival::Check => self.unasked.clone().acquire_owned().await.ok(),
+            Arrival::Milestone | Arrival::Asked | Arrival::Wanted(_) => None,
+        };
+        self.queue.send((item, place)).await.is_ok()
     }
 }
 
@@ -83,7 +91,7 @@ struct Inspector {
 }
 
 impl Inspector {
-    fn run(mut self, mut queue: mpsc::Receiver<Item>, most: usize) {
+    fn run(mut self, mut queue: mpsc::Receiver<Queued>, most: usize) {
         let (mut batch, mut last) = (Vec::with_capacity(most), None::<Instant>);
         while queue.blocking_recv_many(&mut batch, most) > 0 {
             let left = last.map_or(Duration::ZERO, |last| PACE.saturating_sub(last.elapsed()));
@@ -97,12 +105,15 @@ impl Inspector {
                 batch.extend(more.take(most - batch.len()));
             }
             last = Some(Instant::now());
-            let mut good = self.check(std::mem::take(&mut batch)).into_iter().peekable();
+            let (items, places): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            let mut good = self.check(items).into_iter().peekable();
             while good.peek().is_some() {
                 if self.node.arrived_blocking(portion(&mut good)).is_err() {
                     return;
                 }
             }
+            // Only now, or the engine's pace would slow down nobody.
+            drop(places);
         }
     }
 

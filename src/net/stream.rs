@@ -10,7 +10,7 @@ use libp2p::swarm::Stream;
 use super::check::{Checker, Item};
 use super::hub::{Hub, Link};
 use crate::gossip::wire::{self, MAX_FRAME_BYTES, Message};
-use crate::gossip::{Arrival, Finding, Slot};
+use crate::gossip::{Arrival, Slot};
 use crate::handle::NodeHandle;
 use crate::protocol::block::{self, Block};
 use crate::protocol::id::{BlockId, MilestoneIndex};
@@ -158,8 +158,7 @@ async fn take(parts: &Parts, slot: Slot, link: &Arc<Link>, message: Message<'_>)
                     .submit(Item { link: link.clone(), slot, id, bytes: bytes.into(), arrival })
                     .await
             {
-                hub.of(slot, link, |gossip, _| gossip.overrun(slot));
-                hub.with(|gossip, now_ms| gossip.checked(slot, id, Finding::Useless, now_ms));
+                return Err(End::Told);
             }
         }
     }

@@ -16,7 +16,7 @@ fn join(folder: &Path, founder: &Path, peers: &[&str]) -> Node {
 }
 
 /// The same; `more` is added to its configuration, and ends within its network.
-fn join_with(folder: &Path, founder: &Path, peers: &[&str], more: &str) -> Node {
+pub(crate) fn join_with(folder: &Path, founder: &Path, peers: &[&str], more: &str) -> Node {
     let identity = founder.join("data/identity");
     let key = hex::encode(&coordinator::public_key(&identity).unwrap());
     let owner = Address::of_key(&coordinator::genesis_key(&identity).unwrap()).to_bech32("tst");

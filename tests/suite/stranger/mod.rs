@@ -1,5 +1,6 @@
 //! Strangers: peers of another implementation of libp2p play HORNET, and whoever means harm.
 
+mod crowd;
 mod feeder;
 mod script;
 mod silence;
