@@ -1,7 +1,7 @@
 //! Whole networks of engines and gossip machines in one thread, under a clock that a seed decides.
 //!
-//! `cargo sim` runs 64 seeds, and sees that each planted bug is found by them; `SIM_SEEDS=10000` runs more, `SIM_SEED=7` one,
-//! with all that happens. Between three and five nodes run for two minutes of trouble (delays, frames lost and overtaken,
+//! `cargo sim` runs 64 seeds, and sees that each planted bug is found within a thousand; `SIM_SEEDS=10000` runs more,
+//! `SIM_SEED=7` one, with all that happens. Between three and five nodes run for two minutes of trouble (delays, frames lost and overtaken,
 //! partitions, power cuts after any commit, attackers), then for two of peace, in which attackers go on; clients attach data
 //! and transfers, good and bad. What must hold: equal index, equal milestone, and the ledger that a second, naive one says;
 //! nobody halts; every queue within its bound; in peace all are in step, and every block that a client was told of is
