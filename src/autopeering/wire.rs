@@ -268,6 +268,12 @@ pub(super) fn parse(data: &[u8], gossip: &str) -> Option<Message> {
     })
 }
 
+/// Whether these bytes are a message, signed or as it is within its packet.
+pub fn is_message(bytes: &[u8], gossip: &str) -> bool {
+    let signed = open(bytes).and_then(|(_, data)| parse(&data, gossip));
+    signed.or_else(|| parse(bytes, gossip)).is_some()
+}
+
 /// Packs and signs.
 pub(super) fn seal(data: Vec<u8>, key: &SigningKey) -> Vec<u8> {
     let signature: [u8; 64] = key.sign(&data).into();

@@ -1,9 +1,12 @@
 //! What every parser of bytes from outside must do with any bytes: give a value or an error, never panic, take no more
 //! memory than the bytes are worth, and read again what it wrote. `tests/fuzz` runs these with a fuzzer.
 
+use osmia::autopeering;
 use osmia::config::Config;
 use osmia::dhcp::wire;
+use osmia::gossip;
 use osmia::ledger::syntactic;
+use osmia::net::lan::wire as mdns;
 use osmia::protocol::block::{Block, Draft};
 use osmia::protocol::json::BlockJson;
 use osmia::protocol::json_output::OutputJson;
@@ -33,7 +36,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const TARGETS: [Target; 12] = [
+pub(crate) const TARGETS: [Target; 15] = [
     Target {
         name: "block",
         parse: |bytes| Block::parse(bytes).is_ok(),
@@ -119,6 +122,29 @@ pub(crate) const TARGETS: [Target; 12] = [
         check: sntp_answer,
         factor: 16,
         floor: 1024,
+    },
+    Target {
+        name: "gossip",
+        parse: |bytes| walk_frames(bytes, |_, _| {}),
+        check: |bytes| walk_frames(bytes, |message, frame| assert_eq!(message.pack(), frame)),
+        factor: 0,
+        floor: 0,
+    },
+    // Empty records of two bytes each; a datagram has 1,280 at most.
+    Target {
+        name: "autopeering",
+        parse: |bytes| autopeering::wire::is_message(bytes, GOSSIP),
+        check: |bytes| autopeering::wire::is_message(bytes, GOSSIP),
+        factor: 160,
+        floor: 4096,
+    },
+    // Names are told by pointing at others.
+    Target {
+        name: "mdns",
+        parse: |bytes| mdns::hear(bytes, &nobody()) != mdns::Heard::default(),
+        check: mdns,
+        factor: 128,
+        floor: 8192,
     },
 ];
 
@@ -390,4 +416,30 @@ fn packed(pack: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     pack(&mut writer);
     writer.into_bytes()
+}
+
+/// As a stream is read; `each` gets every message with its frame. Whether nothing is left.
+fn walk_frames(bytes: &[u8], each: impl Fn(&gossip::wire::Message<'_>, &[u8])) -> bool {
+    let mut rest = bytes;
+    while let Ok(Some((message, length))) = gossip::wire::parse(rest) {
+        each(&message, &rest[..length]);
+        rest = &rest[length..];
+    }
+    rest.is_empty()
+}
+
+/// Name of the service of gossip.
+const GOSSIP: &str = "gossip";
+
+fn nobody() -> mdns::Card {
+    mdns::Card { id: String::new(), port: 0, network: None, open: false }
+}
+
+fn mdns(bytes: &[u8]) -> bool {
+    let heard = mdns::hear(bytes, &nobody());
+    for card in &heard.cards {
+        let again = mdns::announcement(card, None).map(|bytes| mdns::hear(&bytes, &nobody()).cards);
+        assert!(again.is_none_or(|again| again == [card.clone()]), "{card:?}");
+    }
+    heard != mdns::Heard::default()
 }

@@ -1,8 +1,10 @@
 //! What the fuzzer begins with: small files for every parser, made of the words of this code. `OSMIA_FUZZ_SEEDS=1` writes
 //! them to `tests/fuzz/corpus`.
 
+use osmia::gossip::wire::{Heartbeat, Message};
 use osmia::ledger::treasury::Treasury;
 use osmia::ledger::{Booked, Spent};
+use osmia::net::lan::wire as lan;
 use osmia::protocol::block::{Block, Payload};
 use osmia::protocol::id::{BlockId, MilestoneId, MilestoneIndex, OutputId, TransactionId};
 use osmia::protocol::json::BlockJson;
@@ -40,7 +42,7 @@ const TREASURY: Treasury = Treasury { milestone: MilestoneId::ZERO, amount: 9 };
 type Seed = (&'static str, &'static str, Vec<u8>);
 
 fn seeds() -> Vec<Seed> {
-    [binary(), json(), snapshots(), small()].concat()
+    [binary(), json(), snapshots(), small(), of_nodes()].concat()
 }
 
 fn binary() -> Vec<Seed> {
@@ -201,6 +203,45 @@ fn small() -> Vec<Seed> {
         ("dhcp", "bad-option-length", reply(&magic, &[53, 255, 5])),
         ("sntp", "bad-stratum", vec![0x24; 24].into_iter().chain([0; 24]).collect()),
         ("sntp", "valid-answer", answer),
+    ]
+}
+
+/// What nodes tell each other.
+fn of_nodes() -> Vec<Seed> {
+    let index = MilestoneIndex(7);
+    let heartbeat = Heartbeat { solid: index, pruned: index, latest: index, connected: 1, synced: 1 };
+    let block = tagged_block().pack();
+    let messages = [
+        Message::Heartbeat(heartbeat),
+        Message::MilestoneRequest(index),
+        Message::BlockRequest(BlockId::ZERO),
+        Message::Block(&block),
+    ];
+    let card = lan::Card {
+        id: "12D3KooWGdr8M5KX8KuKaXSiKfHJstdVnRkadYmupF7tFk2HrRoA".to_owned(),
+        port: 15_600,
+        network: Some(lan::NetworkMark { id: 1, keys: 2 }),
+        open: true,
+    };
+    let announcement = lan::announcement(&card, Some([192, 0, 2, 1].into())).unwrap();
+    let cut = announcement[..announcement.len() - 1].to_vec();
+    // Claims 65,535 answers.
+    let lists = [&announcement[..6], &[0xff; 2], &announcement[8..]].concat();
+    // A service of UDP at 14626, of that name.
+    let service = [&[0x0a, 3], &b"udp"[..], &[0x10, 0xa2, 0x72]].concat();
+    let services = [&[0x0a, 19, 0x0a, 7], &b"peering"[..], &[0x12, 8], &service].concat();
+    let pong = [&[11, 0x0a, 1, 7, 0x12, 21], &services[..]].concat();
+    vec![
+        ("gossip", "valid-frames", messages.iter().flat_map(Message::pack).collect()),
+        ("gossip", "bad-type", vec![9, 1, 0, 0]),
+        ("gossip", "bad-length", vec![4, 15, 0]),
+        ("autopeering", "valid-pong", pong),
+        ("autopeering", "valid-no-peers", vec![13, 0x0a, 1, 7]),
+        ("autopeering", "bad-cut", vec![13, 0x12, 40, 1]),
+        ("mdns", "valid-question", lan::question().unwrap()),
+        ("mdns", "valid-announcement", announcement),
+        ("mdns", "bad-cut", cut),
+        ("mdns", "bad-count", lists),
     ]
 }
 

@@ -95,6 +95,9 @@ pub fn announcement(card: &Card, address: Option<Ipv4Addr>) -> Option<Vec<u8>> {
 
 /// Reads a message for the node with this card; whatever it is, it does no harm.
 pub fn hear(bytes: &[u8], own: &Card) -> Heard {
+    if !counts_fit(bytes) {
+        return Heard::default();
+    }
     let (Ok(message), Some(service)) = (Message::from_vec(bytes), service()) else {
         return Heard::default();
     };
@@ -119,6 +122,16 @@ pub fn hear(bytes: &[u8], own: &Card) -> Heard {
         card(found.port, text?)
     });
     Heard { asked: false, cards: cards.filter(|card| card.id != own.id).take(MOST).collect() }
+}
+
+/// Whether there may be as many questions and records as the header says. The parser makes room for so many before it looks.
+fn counts_fit(bytes: &[u8]) -> bool {
+    // RFC 1035 §4.1: > a name of one byte at least, then type and class; of a record also TTL and length
+    const QUESTION_BYTES: usize = 5;
+    const RECORD_BYTES: usize = 11;
+    let Some((header, rest)) = bytes.split_first_chunk::<12>() else { return false };
+    let count = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
+    count(4) * QUESTION_BYTES + (count(6) + count(8) + count(10)) * RECORD_BYTES <= rest.len()
 }
 
 fn card(port: u16, text: &TXT) -> Option<Card> {

@@ -1,0 +1,7 @@
+//! The target `mdns` of `tests/suite/fuzz.rs`.
+#![no_main]
+
+#[path = "../../suite/fuzz.rs"]
+mod fuzz;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::run("mdns", bytes));
