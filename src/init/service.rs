@@ -17,6 +17,11 @@ use crate::logging;
 /// Longest line that a child may say; what is longer is cut.
 const MAX_LINE_BYTES: u64 = 8 << 10;
 
+/// How many arenas glibc keeps for threads that allocate at the same time. By itself it makes eight for each core, and what is
+/// freed in one does not serve the others: a store that works for weeks, whose epochs are made by ever new threads, then
+/// grows by a half (tests/bench/store.md).
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+
 /// The children, each with a user of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -164,11 +169,6 @@ impl Service {
         }
     }
 }
-
-/// How many arenas glibc keeps for threads that allocate at the same time. By itself it makes eight for each core, and what is
-/// freed in one does not serve the others: a store that works for weeks, whose epochs are made by ever new threads, then
-/// grows by a half (tests/bench/store.md).
-const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 
 fn signal(pid: Pid, signal: Signal) {
     if let Err(error) = kill_process(pid, signal) {
