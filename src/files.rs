@@ -32,14 +32,54 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// At least a tenth of a disk stays free, but no more than this.
 const MOST_RESERVED: u64 = 1 << 30;
 
-/// Bytes that may still be written in a folder before the reserve is touched that milestones need.
-///
-/// # Errors
-/// Those of the file system.
-pub fn spare_bytes(folder: &Path) -> io::Result<u64> {
-    let about = rustix::fs::statvfs(folder)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
-    Ok(bytes(about.f_bavail).saturating_sub((bytes(about.f_blocks) / 10).min(MOST_RESERVED)))
+/// Room on the disk that a folder lies on, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    free: u64,
+    reserve: u64,
+}
+
+impl Room {
+    /// As it is now.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let about = rustix::fs::statvfs(folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+        Ok(Self { free: bytes(about.f_bavail), reserve: (bytes(about.f_blocks) / 10).min(MOST_RESERVED) })
+    }
+
+    /// What may still be written before the reserve is touched that milestones need.
+    pub fn spare(self) -> u64 {
+        self.free.saturating_sub(self.reserve)
+    }
+
+    /// The same for what makes room: a quarter of the reserve stays.
+    pub fn spare_of_reserve(self) -> u64 {
+        self.free.saturating_sub(self.reserve / 4)
+    }
+}
+
+/// A folder that one process works on at a time, as long as this lives: two would take each other's work for left-overs.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+
+impl Hold {
+    /// Takes hold of a folder, by a lock on the file `lock` in it.
+    ///
+    /// # Errors
+    /// Another process has; those of the file system.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another process works on this folder; stop it first",
+            )),
+            locked => Ok(locked.map(|()| Self(file))?),
+        }
+    }
 }
 
 /// Makes the entries of a folder durable.

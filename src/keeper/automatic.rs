@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{Keeper, Kind, Sizes};
 use crate::handle::Status;
 use crate::protocol::id::MilestoneIndex;
-use crate::store::Reader;
+use crate::store::{Anchor, Reader};
 
 /// Milestones after an attempt that failed until the next.
 const TRY_AGAIN_AFTER: u32 = 20;
@@ -25,8 +25,7 @@ impl Rules {
     fn due(self, status: &Status, last: MilestoneIndex) -> Option<MilestoneIndex> {
         let depth = status.network.params.below_max_depth;
         let (confirmed, latest) = (status.confirmed.index, status.latest.index);
-        let due = self.due_at(confirmed, latest, status.pruning_index, depth, last);
-        due.filter(|_| status.halted.is_none())
+        self.due_at(confirmed, latest, status.pruning_index, depth, last)
     }
 
     /// The milestone to take a snapshot of, when the last one was of `last`.
@@ -51,6 +50,17 @@ impl Rules {
         // HORNET: > solid entry points are looked for in below max depth and five milestones, which must be there
         (target.0 > pruned.0 + reach).then_some(target)
     }
+
+    /// The same out of turn, of a node that is not synced, too: pruning waits for it, or has gone on, so that a damaged ledger
+    /// could not be made again.
+    fn overdue(status: &Status, anchor: &Anchor) -> Option<MilestoneIndex> {
+        let (pruned, confirmed) = (status.pruning_index, status.confirmed.index);
+        let reach = u32::from(status.network.params.below_max_depth) + 5;
+        let target = confirmed.0.checked_sub(reach)?;
+        let needed = anchor.wanted().max(pruned);
+        let is_possible = target >= needed.0 && target > pruned.0 + reach;
+        (anchor.reached() < needed && is_possible).then_some(MilestoneIndex(target))
+    }
 }
 
 /// Takes snapshots until the engine ends.
@@ -60,16 +70,15 @@ pub async fn run(
     reader: Reader,
     mut status: watch::Receiver<Arc<Status>>,
 ) -> anyhow::Result<()> {
-    let (files, store) = (keeper.clone(), reader.clone());
-    let begun = tokio::task::spawn_blocking(move || {
-        let base = store.base()?.map_or(MilestoneIndex(0), |base| base.target.index);
-        anyhow::Ok(files.headers(&store).map_or(base, |headers| headers.reached()))
-    });
-    let mut last = begun.await??;
+    let (files, store, anchor) = (keeper.clone(), reader.clone(), keeper.anchor());
+    tokio::task::spawn_blocking(move || files.look(&store)).await??;
     let mut not_before = MilestoneIndex(0);
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();
-        let due = rules.due(&now, last).filter(|_| now.confirmed.index >= not_before);
+        if now.halted.is_some() || now.confirmed.index < not_before {
+            continue;
+        }
+        let due = rules.due(&now, anchor.reached()).or_else(|| Rules::overdue(&now, &anchor));
         let Some(target) = due else { continue };
         let (keeper, reader) = (keeper.clone(), reader.clone());
         let taken = tokio::task::spawn_blocking(move || keeper.lead_on(&reader, target, Sizes::HORNET)).await;
@@ -78,7 +87,6 @@ pub async fn run(
             Ok(kind) => {
                 let kind = if kind == Kind::Full { "full" } else { "delta" };
                 tracing::info!(milestone = target.0, kind, "snapshot written");
-                last = target;
             }
             Err(error) => {
                 tracing::warn!(milestone = target.0, %error, "no snapshot written");

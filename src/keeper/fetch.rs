@@ -241,7 +241,7 @@ impl Keeper {
 
     /// With too little room, what was downloaded of the file is deleted: it only takes the room that others need.
     fn make_sure_of_room(&self, name: &str, bytes: u64) -> Result<(), FetchError> {
-        let spare = files::spare_bytes(&self.folder)?;
+        let spare = files::Room::of(&self.folder)?.spare();
         if spare >= bytes {
             return Ok(());
         }

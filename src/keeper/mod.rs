@@ -8,26 +8,31 @@
 //! | `joined_snapshot.bin` | came with a network that is being joined, until the node begins with it |
 //! | `full_snapshot_join.bin` | for nodes that join; deleted at start |
 //! | `delta_snapshot.undo` | only while the delta is extended in place: header and end as they were before |
+//! | `*.sums` | checksums of the first two, see `sums.rs` |
+//! | `damaged-…` | one of them that does not fit its checksums; deleted with the next full snapshot |
 //! | `*.part`, `*.from` | being downloaded, and from where; gone on with after a start |
 //! | `*.tmp` | being written; deleted at start |
 
 pub mod automatic;
 pub mod fetch;
 pub mod progress;
+mod sums;
 pub mod web;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-use crate::files;
+use crate::files::{self, Room};
 use crate::protocol::id::MilestoneIndex;
 use crate::snapshot::delta::{self, DeltaReader};
 use crate::snapshot::full::{self, FullReader};
-use crate::store::{ExportError, Reader};
+use crate::store::{Anchor, ExportError, Reader};
+use sums::Sums;
 
 const FULL: &str = "full_snapshot.bin";
 const DELTA: &str = "delta_snapshot.bin";
@@ -65,6 +70,9 @@ impl From<io::Error> for Error {
 pub struct Keeper {
     folder: PathBuf,
     turn: Arc<Semaphore>,
+    anchor: Anchor,
+    /// Which mebibyte of the full snapshot is looked at next.
+    looked: Arc<AtomicU64>,
 }
 
 /// What the files of the node's own say of themselves.
@@ -86,7 +94,8 @@ impl Keeper {
     /// In this folder, which is made when it is needed. What a power cut left half written is undone; what cannot be is told
     /// and left alone.
     pub fn open(folder: PathBuf) -> Self {
-        let keeper = Self { folder, turn: Arc::new(Semaphore::new(1)) };
+        let anchor = Anchor::at(MilestoneIndex(0));
+        let keeper = Self { folder, turn: Arc::new(Semaphore::new(1)), anchor, looked: Arc::default() };
         if let Err(error) = keeper.tidy() {
             tracing::warn!(folder = %keeper.folder.display(), %error, "snapshots not tidied up");
         }
@@ -118,6 +127,91 @@ impl Keeper {
         full.exists().then(|| (full.clone(), goes_on.then(|| delta.clone())))
     }
 
+    /// The same, without what does not fit its checksums: that is put aside. A file of another length is another file, which its
+    /// owner put there: of that, nothing is known. O(bytes).
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn whole_files(&self) -> io::Result<Option<(PathBuf, Option<PathBuf>)>> {
+        for name in [FULL, DELTA] {
+            let path = self.folder.join(name);
+            let (kept, length) = (Sums::kept_of(&path), self.bytes(name));
+            if kept.iter().any(|sums| sums.speaks_of(length)) && self.fitting(name, Sums::fit)?.is_none() {
+                self.put_aside(name)?;
+            }
+        }
+        Ok(self.files())
+    }
+
+    /// Puts the full snapshot aside: it is damaged.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn put_full_aside(&self) -> io::Result<()> {
+        self.put_aside(FULL)
+    }
+
+    fn put_aside(&self, name: &str) -> io::Result<()> {
+        let path = self.folder.join(name);
+        tracing::warn!("{}: damaged, and put aside", path.display());
+        fs::rename(&path, self.folder.join(damaged_name(name)))?;
+        files::sync_folder(&self.folder)
+    }
+
+    /// The node began with what is there: it is known from now on.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn vouch(&self) -> io::Result<()> {
+        for name in [FULL, DELTA] {
+            let path = self.folder.join(name);
+            if path.exists() && self.fitting(name, Sums::fit)?.is_none() {
+                Sums::keep(&path, &[&Sums::of(&File::open(&path)?)?])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is kept of a file that it fits; none, too, when there is no such file.
+    fn fitting(
+        &self,
+        name: &str,
+        fits: impl Fn(&Sums, &File) -> io::Result<bool>,
+    ) -> io::Result<Option<Sums>> {
+        let path = self.folder.join(name);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        for sums in Sums::kept_of(&path) {
+            if fits(&sums, &file)? {
+                return Ok(Some(sums));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the node's own files lead to.
+    pub fn anchor(&self) -> Anchor {
+        self.anchor.clone()
+    }
+
+    /// Finds out where they lead to. What is damaged is put aside; the next snapshot is a full one then. O(their bytes).
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn look(&self, reader: &Reader) -> io::Result<()> {
+        self.whole_files()?;
+        let known = |name: &str| Ok::<_, io::Error>(self.fitting(name, Sums::fit)?.is_some());
+        if let Some(headers) = self.headers(reader)
+            && known(FULL)?
+            && (headers.delta.is_none() || known(DELTA)?)
+        {
+            self.anchor.reach(headers.reached());
+        }
+        Ok(())
+    }
+
     /// Where a full snapshot has to lie for an empty store to begin with it.
     pub fn full_path(&self) -> PathBuf {
         self.folder.join(FULL)
@@ -129,9 +223,9 @@ impl Keeper {
     /// Any [`Error`].
     pub fn create(&self, reader: &Reader, index: MilestoneIndex) -> Result<PathBuf, Error> {
         let _turn = self.turn.try_acquire().map_err(|_| Error::Busy)?;
-        self.check_room()?;
+        self.check_room(Room::spare)?;
         let path = self.folder.join(format!("full_snapshot_{index}.bin"));
-        self.write(&path, |file| reader.write_full(index, file).map(drop))?;
+        self.write(&path, Room::spare, |file| reader.write_full(index, file).map(drop))?;
         Ok(path)
     }
 
@@ -161,43 +255,56 @@ impl Keeper {
             taken >= usable && taken.0.saturating_add(JOIN_EVERY) >= target.0
         };
         if !read_full(&path).is_some_and(recent) {
-            self.check_room()?;
-            self.write(&path, |file| reader.write_full(target, file).map(drop))?;
+            self.check_room(Room::spare)?;
+            self.write(&path, Room::spare, |file| reader.write_full(target, file).map(drop))?;
         }
         Ok(File::open(path)?)
     }
 
-    /// Leads the node's own snapshot on to `target`, by a delta where `sizes` allow it.
+    /// Leads the node's own snapshot on to `target`, by a delta where `sizes` allow it and what is there fits its checksums, of
+    /// which each time one more mebibyte of the full snapshot is looked at. Pruning follows: it may use most of the reserve.
     ///
     /// # Errors
     /// Any [`Error`]; the files then lead to where they led before.
     pub fn lead_on(&self, reader: &Reader, target: MilestoneIndex, sizes: Sizes) -> Result<Kind, Error> {
         let _turn = self.turn.try_acquire().map_err(|_| Error::Busy)?;
-        self.check_room()?;
-        if let Some(headers) = self.headers(reader)
-            && headers.reached() < target
-            && sizes.allow_delta(self.bytes(FULL), self.bytes(DELTA))
-        {
-            let written = match headers.delta {
-                Some(delta) => self.extend(reader, &delta, target),
-                None => {
-                    let new = delta::Header::new(headers.full.target);
-                    let write =
-                        |file: &mut BufWriter<Guarded<'_>>| reader.extend_delta(&new, target, file).map(drop);
-                    self.write(&self.folder.join(DELTA), write)
+        self.check_room(Room::spare_of_reserve)?;
+        let kind = match self.lead_on_by_delta(reader, target, sizes) {
+            Ok(true) => Kind::Delta,
+            // History that was pruned before it came into a delta: only a full snapshot can follow.
+            Ok(false) | Err(Error::Export(ExportError::Pruned(_))) => {
+                self.write_own(FULL, |file| reader.write_full(target, file).map(drop))?;
+                // It went on from the full snapshot before; one that a power cut leaves here is ignored.
+                for name in [DELTA.to_owned(), damaged_name(FULL), damaged_name(DELTA)] {
+                    self.remove(&name)?;
                 }
-            };
-            match written {
-                Ok(()) => return Ok(Kind::Delta),
-                // History that was pruned before it came into a delta: only a full snapshot can follow.
-                Err(Error::Export(ExportError::Pruned(_))) => {}
-                Err(error) => return Err(error),
+                Kind::Full
             }
+            Err(error) => return Err(error),
+        };
+        self.anchor.reach(target);
+        Ok(kind)
+    }
+
+    /// Gives whether it could.
+    fn lead_on_by_delta(&self, reader: &Reader, target: MilestoneIndex, sizes: Sizes) -> Result<bool, Error> {
+        let Some(headers) = self.headers(reader) else { return Ok(false) };
+        if headers.reached() >= target || !sizes.allow_delta(self.bytes(FULL), self.bytes(DELTA)) {
+            return Ok(false);
         }
-        self.write(&self.folder.join(FULL), |file| reader.write_full(target, file).map(drop))?;
-        // It went on from the full snapshot before; one that a power cut leaves here is ignored.
-        self.remove(DELTA)?;
-        Ok(Kind::Full)
+        let number = self.looked.fetch_add(1, Ordering::Relaxed);
+        if self.fitting(FULL, |sums, file| sums.fit_somewhere(file, number))?.is_none() {
+            return Ok(false);
+        }
+        let Some(delta) = headers.delta else {
+            let new = delta::Header::new(headers.full.target);
+            self.write_own(DELTA, |file| reader.extend_delta(&new, target, file).map(drop))?;
+            return Ok(true);
+        };
+        match self.fitting(DELTA, |sums, file| sums.fit_from(file, delta.entry_points_at))? {
+            Some(sums) => self.extend(reader, &delta, &sums, target).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// What the node's own files say of themselves; `None` when they are of no use for going on: there are none, they
@@ -223,20 +330,27 @@ impl Keeper {
     }
 
     /// Extends the delta in place: what is written grows with what is new, not with the file.
-    fn extend(&self, reader: &Reader, from: &delta::Header, target: MilestoneIndex) -> Result<(), Error> {
+    fn extend(
+        &self,
+        reader: &Reader,
+        from: &delta::Header,
+        sums: &Sums,
+        target: MilestoneIndex,
+    ) -> Result<(), Error> {
         let path = self.folder.join(DELTA);
         let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
         let mut undo = from.to_bytes();
         file.seek(SeekFrom::Start(from.entry_points_at))?;
         file.read_to_end(&mut undo)?;
         files::write_atomic(&self.folder.join(UNDO), &undo, 0o644)?;
-        let mut guarded = BufWriter::new(Guarded { file: &file, folder: &self.folder, unchecked: 0 });
+        let mut guarded = BufWriter::new(self.guarded(&file, Room::spare_of_reserve));
         let written = reader.extend_delta(from, target, &mut guarded).map_err(Error::from);
         // What it still holds after a failure is overwritten.
         drop(guarded);
         let written = written.and_then(|(_, length)| {
             file.set_len(length)?;
-            Ok(file.sync_all()?)
+            file.sync_all()?;
+            Ok(Sums::keep(&path, &[&sums.changed_from(&file, from.entry_points_at)?, sums])?)
         });
         match written {
             Ok(()) => Ok(self.remove(UNDO)?),
@@ -273,19 +387,48 @@ impl Keeper {
         self.remove(UNDO)
     }
 
+    /// Writes one of the two files that the node keeps for itself.
+    fn write_own(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<Guarded<'_>>) -> Result<(), ExportError>,
+    ) -> Result<(), Error> {
+        let path = self.folder.join(name);
+        let sum = |file: &File| {
+            // The beginning says which milestone it is of.
+            let before = self.fitting(name, |sums, file| sums.fit_from(file, u64::MAX))?;
+            let new = Sums::of(file)?;
+            Sums::keep(&path, &before.iter().fold(vec![&new], |all, one| [all, vec![one]].concat()))
+        };
+        self.write_then(&path, Room::spare_of_reserve, write, sum)
+    }
+
     /// Writes a file under a name of its own until it is whole.
     fn write(
         &self,
         path: &Path,
+        spare: fn(Room) -> u64,
         write: impl FnOnce(&mut BufWriter<Guarded<'_>>) -> Result<(), ExportError>,
+    ) -> Result<(), Error> {
+        self.write_then(path, spare, write, |_| Ok(()))
+    }
+
+    /// The same; `then` looks at it before it takes its place.
+    fn write_then(
+        &self,
+        path: &Path,
+        spare: fn(Room) -> u64,
+        write: impl FnOnce(&mut BufWriter<Guarded<'_>>) -> Result<(), ExportError>,
+        then: impl FnOnce(&File) -> io::Result<()>,
     ) -> Result<(), Error> {
         fs::create_dir_all(&self.folder)?;
         let temporary = path.with_extension("tmp");
-        let file = File::create(&temporary)?;
-        let mut buffered = BufWriter::new(Guarded { file: &file, folder: &self.folder, unchecked: 0 });
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&temporary)?;
+        let mut buffered = BufWriter::new(self.guarded(&file, spare));
         let written = write(&mut buffered).map_err(Error::from).and_then(|()| {
             buffered.flush()?;
             file.sync_all()?;
+            then(&file)?;
             fs::rename(&temporary, path)?;
             Ok(files::sync_folder(&self.folder)?)
         });
@@ -308,19 +451,28 @@ impl Keeper {
         fs::metadata(self.folder.join(name)).map_or(0, |about| about.len())
     }
 
-    fn check_room(&self) -> Result<(), Error> {
+    fn check_room(&self, spare: fn(Room) -> u64) -> Result<(), Error> {
         let near = self.folder.ancestors().find(|folder| folder.exists());
-        match near.map(files::spare_bytes).transpose()? {
+        match near.map(Room::of).transpose()?.map(spare) {
             Some(0) => Err(Error::NoRoom),
             Some(_) | None => Ok(()),
         }
     }
+
+    fn guarded<'a>(&'a self, file: &'a File, spare: fn(Room) -> u64) -> Guarded<'a> {
+        Guarded { file, folder: &self.folder, spare, unchecked: 0 }
+    }
 }
 
-/// A file that is not written on when the disk's reserve is touched: a snapshot must not take the room that milestones need.
+fn damaged_name(name: &str) -> String {
+    format!("damaged-{name}")
+}
+
+/// A file that is not written on when there is no room to spare: a snapshot must not take what milestones need.
 struct Guarded<'a> {
     file: &'a File,
     folder: &'a Path,
+    spare: fn(Room) -> u64,
     /// Bytes since the room was looked at.
     unchecked: u64,
 }
@@ -332,7 +484,7 @@ impl Write for Guarded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.unchecked >= CHECK_EVERY {
             self.unchecked = 0;
-            if files::spare_bytes(self.folder)? == 0 {
+            if (self.spare)(Room::of(self.folder)?) == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }

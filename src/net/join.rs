@@ -163,7 +163,8 @@ async fn take(mut from: impl AsyncRead + Unpin, into: &Path, progress: &Progress
     step(from.read_exact(&mut length)).await?;
     let length = u64::from_le_bytes(length);
     ensure!(length <= MAX_SNAPSHOT_BYTES, "a snapshot of {length} bytes is too long");
-    let spare = into.parent().map(crate::files::spare_bytes).transpose()?.unwrap_or(u64::MAX);
+    let spare =
+        into.parent().map(crate::files::Room::of).transpose()?.map_or(u64::MAX, crate::files::Room::spare);
     ensure!(length < spare, "no room for a snapshot of {length} bytes: {spare} are spare on the disk");
     let mut file = std::fs::File::create(into)?;
     let (mut buffer, mut done) = (vec![0; CHUNK_BYTES], 0);

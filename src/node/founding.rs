@@ -45,13 +45,44 @@ pub(super) struct Founding<'a> {
 }
 
 impl Founding<'_> {
-    /// Fills an empty store. Waits for as long as a snapshot is to be downloaded and no source has one.
+    /// Fills an empty ledger. Waits for as long as a snapshot is to be downloaded and no source has one.
     pub(super) async fn found(&self, store: &mut Store, names: Names) -> anyhow::Result<()> {
-        let sources = &self.config.snapshots.sources;
-        if self.keeper.files().is_none() && !sources.is_empty() {
+        let first = store.reader().first_milestone()?;
+        let mut files = tokio::task::block_in_place(|| self.usable_files(first.is_some()))?;
+        if files.is_none() && !self.config.snapshots.sources.is_empty() {
             self.download(names).await?;
+            files = self.keeper.files();
         }
-        tokio::task::block_in_place(|| self.fill(store))
+        tokio::task::block_in_place(|| match files {
+            Some((full, delta)) => self.load(store, &full, delta.as_deref()),
+            // What milestones did leads on from the network's beginning as well.
+            None if first.is_none_or(|first| first.0 == 1) => self.begin(store),
+            None => anyhow::bail!(
+                "the ledger is lost, and there is no snapshot to make it again from: put one of this network into {}, or \
+                 name sources of one in snapshots.sources",
+                self.keeper.full_path().display()
+            ),
+        })
+    }
+
+    /// The snapshot files, without what is damaged. What this node began with, or wrote, is put aside when it cannot be read;
+    /// what is there at its first start is its owner's to mend.
+    fn usable_files(&self, has_blocks: bool) -> anyhow::Result<Option<(PathBuf, Option<PathBuf>)>> {
+        self.progress.say("looking at the snapshot".to_owned());
+        let Some((full, delta)) = self.keeper.whole_files()? else { return Ok(None) };
+        // A full snapshot is good without its delta, too.
+        if let Some(delta) = delta {
+            match fetch::check(&full, Some(&delta), None) {
+                Ok(_) => return Ok(Some((full, Some(delta)))),
+                Err(error) => tracing::warn!(%error, delta = %delta.display(), "left out"),
+            }
+        }
+        if has_blocks && let Err(error) = fetch::check(&full, None, None) {
+            tracing::warn!(%error, full = %full.display(), "left out");
+            self.keeper.put_full_aside()?;
+            return Ok(None);
+        }
+        Ok(Some((full, None)))
     }
 
     async fn download(&self, names: Names) -> anyhow::Result<()> {
@@ -123,22 +154,18 @@ impl Founding<'_> {
         checked.with_context(|| format!("its milestone {} is none of this network", loaded.base.target.index))
     }
 
-    fn fill(&self, store: &mut Store) -> anyhow::Result<()> {
+    fn load(&self, store: &mut Store, full: &Path, delta: Option<&Path>) -> anyhow::Result<()> {
+        self.progress.say("loading the snapshot".to_owned());
         let mut filling = Filling { store, progress: self.progress };
-        if let Some((full, delta)) = self.keeper.files() {
-            self.progress.say("loading the snapshot".to_owned());
-            // A full snapshot is good without its delta, too.
-            let delta = delta.filter(|delta| match fetch::check(&full, Some(delta), None) {
-                Ok(_) => true,
-                Err(error) => {
-                    tracing::warn!(%error, delta = %delta.display(), "left out");
-                    false
-                }
-            });
-            let base = self.load_files(&mut filling, &full, delta.as_ref());
-            let base = base.with_context(|| full.display().to_string())?;
-            return Ok(filling.store.found(&base)?);
-        }
+        let base = self.load_files(&mut filling, full, delta);
+        let base = base.with_context(|| full.display().to_string())?;
+        self.keeper.vouch()?;
+        Ok(filling.store.found(&base)?)
+    }
+
+    /// The ledger of a network that begins.
+    fn begin(&self, store: &mut Store) -> anyhow::Result<()> {
+        let mut filling = Filling { store, progress: self.progress };
         let params = &self.config.network.params;
         let owner = self.genesis_owner()?;
         tracing::info!(
@@ -155,7 +182,7 @@ impl Founding<'_> {
         &self,
         filling: &mut Filling<'_>,
         full: &Path,
-        delta: Option<&PathBuf>,
+        delta: Option<&Path>,
     ) -> anyhow::Result<Base> {
         let open = |path: &Path| File::open(path).map(BufReader::new);
         let reader = FullReader::new(open(full)?)?;

@@ -28,6 +28,7 @@ use crate::config::{Config, Join, MilestoneKey, Peering};
 use crate::confine::{self, Needs};
 use crate::coordinator::{self, Coordinator};
 use crate::engine::{Network, checked};
+use crate::files::Hold;
 use crate::handle::peers::{PeerRequest, Peers};
 use crate::handle::{Facts, NodeHandle, REQUESTS, Status};
 use crate::hardware::heat::Sensors;
@@ -87,7 +88,6 @@ struct Work {
 
 impl Work {
     fn prepare(data: &Path, board: &Override) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data).with_context(|| data.display().to_string())?;
         let findings = calibration::load_or_measure(data);
         let tuning = calibration::with(findings.tuning.clone(), board)
             .map_err(|problem| anyhow::anyhow!("--pow-kernel (run.pow.kernel of the board): {problem}"))?;
@@ -116,6 +116,9 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
     let supervised = board.supervised;
     raise_open_files();
     let usage = Usage::open();
+    std::fs::create_dir_all(data).with_context(|| data.display().to_string())?;
+    // Before anything in it is looked at.
+    let _held = Hold::of(data).with_context(|| data.display().to_string())?;
     let work = Work::prepare(data, &board.pow)?;
     if supervised {
         let ports = config.peering.bind.iter().map(SocketAddr::port);
@@ -264,7 +267,10 @@ async fn serve(
         listener: &listener,
         probe: probe.as_ref(),
     };
-    let (store, recovered, starting) = opening.open().await?;
+    let (mut store, recovered, starting) = opening.open().await?;
+    if config.snapshots.enabled {
+        store.hold_to(keeper.anchor());
+    }
     if recovered.schedule.active != *params {
         tracing::warn!("the keys network.* differ from what the network agreed on; that holds");
     }
@@ -326,6 +332,8 @@ async fn serve(
         supervised::report(turns, node.status.clone(), node.facts.clone(), peer, spare)?;
     }
     let status = node.status_now();
+    // Whoever reads that it started may stop it.
+    let signalled = signalled()?;
     tracing::info!(
         network = %status.network.params.network_name,
         confirmed = status.confirmed.index.0,
@@ -336,7 +344,7 @@ async fn serve(
     );
     let damaged = async move { suspects.wait().await };
     let ports = Ports { listener, probe, node, net, peer_requests, parts };
-    run_ports(config, &identity, ports, findings, (engine_done, damaged)).await
+    run_ports(config, &identity, ports, findings, (engine_done, damaged, signalled)).await
 }
 
 /// Where clients connect to and, on a board, PID 1. Bound before anything runs: an address that is taken ends the start
@@ -370,9 +378,10 @@ async fn run_ports(
     identity: &Path,
     Ports { listener, probe, node, net, peer_requests, parts }: Ports,
     findings: Findings,
-    (mut engine_done, damaged): (
+    (mut engine_done, damaged, signalled): (
         tokio::sync::oneshot::Receiver<anyhow::Result<()>>,
         impl Future<Output = BTreeSet<String>>,
+        impl Future<Output = ()>,
     ),
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
@@ -396,7 +405,7 @@ async fn run_ports(
     drop(node);
     let abort = coordinator.abort_handle();
     let ended = tokio::select! {
-        signal = signalled() => signal,
+        () = signalled => Ok(()),
         parts = damaged => anyhow::bail!("the store is damaged ({parts:?}): the next start mends it"),
         ended = &mut engine_done => return ended.context("the engine's thread panicked")?,
         ended = coordinator => match ended {
@@ -454,15 +463,17 @@ async fn learn(mut findings: Findings, miner: Miner, mut stop: watch::Receiver<b
     }
 }
 
-async fn signalled() -> anyhow::Result<()> {
+/// From now on, the signals that ask for an orderly stop are waited for.
+fn signalled() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The network of a configuration; a founder's own key counts when no other is named.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::engine_thread::EngineThread;
@@ -159,9 +160,14 @@ impl Opening<'_> {
             recovered.map(|recovered| (store, recovered))
         };
         let recovered = self.aside(recover).await?;
-        recovered.map_err(|error| match matches!(error, Error::Gap { .. }) {
-            true => Gap { fresh, error }.into(),
-            false => error.into(),
+        recovered.map_err(|error| match error {
+            Error::Gap { .. } => Gap { fresh, error }.into(),
+            Error::Behind { ref parts, .. } => {
+                // Not before the store was dropped: of what is known to be damaged, it would not let go.
+                parts.iter().for_each(|part| self.suspects.add(part));
+                error.into()
+            }
+            error => error.into(),
         })
     }
 
@@ -178,7 +184,10 @@ impl Opening<'_> {
             let (read_from, limits) = (folder.clone(), self.limits);
             let read = self.aside(move || mend::salvage(&read_from, limits, from));
             let blocks = match tokio::time::timeout(SALVAGE_WITHIN, read).await {
-                Ok(Ok(blocks)) => blocks?.unwrap_or_default(),
+                Ok(Ok(blocks)) => {
+                    let blocks = blocks.context("the next start takes back the blocks of a damaged part");
+                    blocks?.unwrap_or_default()
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "nothing of it can be read");
                     Vec::new()

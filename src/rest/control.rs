@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use super::{Api, read_long};
-use crate::keeper;
+use crate::keeper::{self, Sizes};
 use crate::protocol::id::MilestoneIndex;
-use crate::store::Reader;
+use crate::store::{PruneError, Reader};
 
 /// Which milestone the snapshot is to be of.
 #[derive(Debug, Deserialize)]
@@ -120,7 +120,20 @@ pub(super) async fn prune(
 
 async fn prune_to(api: &Api, target: MilestoneIndex) -> Result<Json<Pruned>, ApiError> {
     let failed = |problem: String| ApiError::failed(format!("pruning database failed: {problem}"));
-    let begun = api.node.begin_prune(target).await?.map_err(|error| failed(error.to_string()))?;
+    let mut begun = api.node.begin_prune(target).await?;
+    if let Err(PruneError::BeyondSnapshot { wanted, .. }) = begun {
+        // What is pruned now is what a damaged ledger would be made again from: the node's own snapshot goes on first.
+        let (reader, keeper) = (api.node.reader.clone(), api.keeper.clone());
+        let led = tokio::task::spawn_blocking(move || keeper.lead_on(&reader, wanted, Sizes::HORNET)).await;
+        match led.map_err(|_| ApiError::unavailable("the snapshot before it was interrupted"))? {
+            Err(error @ keeper::Error::Busy) => {
+                return Err(ApiError::unavailable(error.to_string()).retry_after(10));
+            }
+            led => led.map_err(|error| failed(format!("taking a snapshot before: {error}")))?,
+        };
+        begun = api.node.begin_prune(target).await?;
+    }
+    let begun = begun.map_err(|error| failed(error.to_string()))?;
     let done = tokio::task::spawn_blocking(move || begun.run()).await;
     let done = done.map_err(|_| ApiError::unavailable("the pruning was interrupted"))?;
     let done = done.map_err(|error| failed(error.to_string()))?;

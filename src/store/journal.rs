@@ -1,7 +1,7 @@
 //! The journal: blocks that a client was told are stored, until the next commit makes them durable.
 //!
-//! A record is `length u32 LE`, BLAKE2b-256 of the block, the block. Reading stops at the first record that
-//! is not whole: what follows was never acknowledged. Costs one fsync for each batch of blocks.
+//! A record is [`MARK`], `length u32 LE`, BLAKE2b-256 of the block, the block. One that is not whole, because power was cut or
+//! the disk is damaged there, is passed over: what follows it counts. Costs one fsync for each batch of blocks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,7 +11,10 @@ use super::Error;
 use crate::files;
 use crate::protocol::{MAX_BLOCK_BYTES, blake2b_256};
 
-const HEADER_BYTES: usize = 4 + 32;
+/// Begins a record, so that the next one is found behind damage.
+const MARK: [u8; 4] = *b"OsJ2";
+
+const HEADER_BYTES: usize = 4 + 4 + 32;
 
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -36,13 +39,10 @@ impl Journal {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(Error::io("reading", &path))?;
         let (blocks, whole) = records(&bytes);
-        if whole < bytes.len() {
-            let dropped = bytes.len() - whole;
-            tracing::warn!(
-                dropped,
-                kept = blocks.len(),
-                "journal: bytes behind the last whole record dropped"
-            );
+        let kept = blocks.iter().map(|block| HEADER_BYTES + block.len()).sum::<usize>();
+        if kept < bytes.len() {
+            let dropped = bytes.len() - kept;
+            tracing::warn!(dropped, kept, "journal: bytes dropped that are no whole record");
         }
         // Appending continues behind the last whole record.
         file.set_len(whole as u64).map_err(Error::io("truncating", &path))?;
@@ -57,6 +57,7 @@ impl Journal {
         // A block is at most 32,768 bytes.
         let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let mut record = Vec::with_capacity(HEADER_BYTES + block.len());
+        record.extend_from_slice(&MARK);
         record.extend_from_slice(&length.to_le_bytes());
         record.extend_from_slice(&blake2b_256(block));
         record.extend_from_slice(block);
@@ -86,26 +87,36 @@ impl Journal {
     }
 }
 
-/// The whole records at the start of `bytes`, and where they end.
+/// The blocks of all whole records, and where the last of them ends.
 fn records(bytes: &[u8]) -> (Vec<Vec<u8>>, usize) {
-    let mut blocks = Vec::new();
+    let (mut blocks, mut end) = (Vec::new(), 0);
     let mut at = 0;
-    while let Some((block, end)) = record(bytes, at) {
-        blocks.push(block.to_vec());
-        at = end;
+    while let Some(next) = bytes.get(at..).and_then(next_mark) {
+        at += next;
+        match record(&bytes[at..]) {
+            Some(block) => {
+                blocks.push(block.to_vec());
+                at += HEADER_BYTES + block.len();
+                end = at;
+            }
+            // The mark may stand in a block.
+            None => at += 1,
+        }
     }
-    (blocks, at)
+    (blocks, end)
 }
 
-fn record(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let header = bytes.get(at..at + HEADER_BYTES)?;
-    let length = u32::from_le_bytes(header[..4].try_into().ok()?) as usize;
-    if length > MAX_BLOCK_BYTES {
-        return None;
-    }
-    let end = at + HEADER_BYTES + length;
-    let block = bytes.get(at + HEADER_BYTES..end)?;
-    (blake2b_256(block) == header[4..]).then_some((block, end))
+fn next_mark(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(MARK.len()).position(|window| window == MARK)
+}
+
+/// The block of the record that begins here, if it is whole.
+fn record(bytes: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = bytes.split_at_checked(HEADER_BYTES)?;
+    let (length, sum) = header.strip_prefix(&MARK)?.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let block = rest.get(..length).filter(|_| length <= MAX_BLOCK_BYTES)?;
+    (blake2b_256(block) == sum).then_some(block)
 }
 
 #[cfg(test)]
@@ -126,7 +137,7 @@ mod tests {
         for torn in 0..=whole.len() {
             std::fs::write(&path, &whole[..torn]).unwrap();
             let (mut journal, blocks) = Journal::open(folder.path()).unwrap();
-            assert_eq!(blocks.len(), torn / 39, "cut after {torn} bytes");
+            assert_eq!(blocks.len(), torn / 43, "cut after {torn} bytes");
             journal.append(b"new").unwrap();
             journal.sync().unwrap();
             let (_, again) = Journal::open(folder.path()).unwrap();
@@ -138,15 +149,21 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_ends_the_journal() {
+    fn a_flipped_bit_costs_one_record() {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(folder.path()).unwrap();
-        journal.append(b"one").unwrap();
-        journal.append(b"two").unwrap();
+        // The mark of a record may stand in a block.
+        let blocks = [b"one".as_slice(), b"two OsJ2", b"three"];
+        blocks.iter().for_each(|block| journal.append(block).unwrap());
         let path = folder.path().join("journal");
-        let mut bytes = std::fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert_eq!(Journal::open(folder.path()).unwrap().1, [b"one"]);
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let found = Journal::open(folder.path()).unwrap().1;
+            assert_eq!(found.len(), 2, "byte {at}");
+            assert!(found.iter().all(|block| blocks.contains(&block.as_slice())), "byte {at}");
+        }
     }
 }

@@ -39,25 +39,21 @@ pub fn has_crashed(folder: &Path) -> bool {
 /// [`Error::Io`]
 pub fn put_aside(folder: &Path, suspects: &Suspects) -> Result<Vec<String>, Error> {
     let parts = suspects.all();
+    let is_damaged = |number: &u32| parts.contains(&name(*number));
     let mut done = Vec::new();
-    let epochs = epochs(folder)?;
-    for part in &parts {
-        match numbered(part, 'e').filter(|number| epochs.contains(number)) {
-            Some(number) if epochs.last() == Some(&number) => {
-                put_epochs_aside(folder, &[number])?;
-                done.push(format!("the newest blocks were damaged ({part})"));
-            }
-            Some(number) => {
-                let older = epochs.iter().copied().filter(|epoch| *epoch <= number).collect::<Vec<_>>();
-                put_epochs_aside(folder, &older)?;
-                done.push(format!(
-                    "old blocks were damaged ({part}): they are pruned, with what came before"
-                ));
-            }
-            None if part == LEDGER => done.extend(put_ledger_aside(folder)?),
-            // Put aside already, with another.
-            None => {}
-        }
+    let mut epochs = epochs(folder)?;
+    // Newest first: what is left is always without a gap.
+    while let Some(newest) = epochs.pop_if(|newest| is_damaged(newest)) {
+        put_epochs_aside(folder, &[newest])?;
+        done.push(format!("the newest blocks were damaged ({})", name(newest)));
+    }
+    if let Some(at) = epochs.iter().rposition(is_damaged) {
+        put_epochs_aside(folder, &epochs[..=at])?;
+        let part = name(epochs[at]);
+        done.push(format!("old blocks were damaged ({part}): they are pruned, with what came before"));
+    }
+    if parts.contains(LEDGER) {
+        done.extend(put_ledger_aside(folder)?);
     }
     suspects.clear()?;
     Ok(done)
@@ -105,8 +101,12 @@ fn put(folder: &Path, part: &Path, name: &str) -> Result<(), Error> {
     files::sync_folder(folder).map_err(Error::io("syncing", folder))
 }
 
+fn name(number: u32) -> String {
+    format!("e{number:08}")
+}
+
 fn path(folder: &Path, number: u32) -> std::path::PathBuf {
-    folder.join(format!("e{number:08}"))
+    folder.join(name(number))
 }
 
 /// Names in the folder.
@@ -220,7 +220,7 @@ fn inspect_ledger(folder: &Path, suspects: &Suspects) -> Result<(), Error> {
 /// `None` when none waits. [`salvaged`] ends it.
 ///
 /// # Errors
-/// [`Error::Io`] of the surroundings.
+/// [`Error::Io`] of the surroundings; the next start may do better.
 pub fn salvage(folder: &Path, limits: Limits, from: MilestoneIndex) -> Result<Option<Vec<Vec<u8>>>, Error> {
     let Some(number) = waiting(folder)?.first().copied() else { return Ok(None) };
     let manner = Manner { cache_bytes: limits.cache_bytes, suspects: Suspects::unheard() };
@@ -230,15 +230,15 @@ pub fn salvage(folder: &Path, limits: Limits, from: MilestoneIndex) -> Result<Op
     if epoch.sealed().is_some_and(|seal| !of_use(seal.intervals.map(|(_, last)| last))) {
         return Ok(Some(Vec::new()));
     }
-    let found = epoch.read(|epoch| Ok(Some(epoch.readable_blocks(from, MAX_SALVAGE_BYTES))));
-    Ok(Some(
-        found
-            .unwrap_or_else(|error| {
-                tracing::warn!(%error, "nothing of it can be read");
-                None
-            })
-            .unwrap_or_default(),
-    ))
+    match epoch.read(|epoch| Ok(Some(epoch.readable_blocks(from, MAX_SALVAGE_BYTES)))) {
+        Ok(found) => Ok(Some(found.unwrap_or_default())),
+        // This process found the damage: what it holds of the epoch is free when it ends.
+        Err(error @ Error::Io { .. }) if error.is_for_now() => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "nothing of it can be read");
+            Ok(Some(Vec::new()))
+        }
+    }
 }
 
 /// The oldest damaged epoch that waited is done with.

@@ -24,6 +24,7 @@
 //! [`Store`] has one owner, the engine's thread; [`Reader`] is for everybody.
 
 mod ahead;
+mod anchor;
 mod epoch;
 mod export;
 mod handles;
@@ -59,6 +60,7 @@ use keys::{BlockKey, Reference};
 use ledger::Ledger;
 use space::Space;
 
+pub use anchor::Anchor;
 pub use export::ExportError;
 pub use open::{Recovered, StoredMilestone};
 pub use prune::{PruneError, Pruning};
@@ -79,6 +81,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Of tools, which only look.
+    fn keeps_everything(self) -> bool {
+        self.keep_milestones == u32::MAX
+    }
+
     /// A tenth of what is kept: dropping one epoch then gives back a tenth of the disk space.
     fn epoch_milestones(self) -> u32 {
         (self.keep_milestones / 10).max(1)
@@ -92,6 +99,9 @@ const EPOCH_BYTES: u64 = 64 << 20;
 /// Epochs on disk; beyond, the oldest are dropped although they hold milestones to be kept. An open epoch
 /// takes 81 file descriptors, so about 2,000 in all.
 const MAX_EPOCHS: usize = 24;
+
+/// No snapshot is waited for when there are as many.
+const FAR_TOO_MANY_EPOCHS: usize = 32;
 
 /// Blocks that may wait for a commit, in bytes: sled holds them in memory, the journal on disk.
 const MAX_UNCOMMITTED_BYTES: u64 = 64 << 20;
@@ -132,6 +142,18 @@ pub enum Error {
         ledger: MilestoneIndex,
         /// What is missing.
         lacks: &'static str,
+    },
+    /// The epochs lack milestones that were told: these have lost their ends.
+    #[error("{path}: ends at milestone {confirmed}, but {told} was told")]
+    Behind {
+        /// Folder of the store.
+        path: PathBuf,
+        /// The last milestone that is found.
+        confirmed: MilestoneIndex,
+        /// The last that was there.
+        told: MilestoneIndex,
+        /// Any of them may be the one.
+        parts: Vec<PathBuf>,
     },
     /// The folder belongs to another network or another version of this program.
     #[error("{path}: holds {found}, but the configuration asks for {wanted}; use another data folder")]
@@ -204,11 +226,14 @@ pub struct Store {
     journal: Journal,
     head: Head,
     stopped_in_order: bool,
+    /// The newest epoch was closed once, and is as it was then.
+    newest_is_whole: bool,
     /// What the journal held at the start.
     acknowledged: Vec<Vec<u8>>,
     ledger: Ledger,
     treasury: Treasury,
     space: Space,
+    anchor: Anchor,
     confirmed: Confirmed,
     /// Since the last commit.
     uncommitted_bytes: u64,
@@ -326,6 +351,11 @@ impl Store {
         }
     }
 
+    /// From now on, nothing is pruned that a damaged ledger would be made again from, as long as there is room.
+    pub fn hold_to(&mut self, anchor: Anchor) {
+        self.anchor = anchor;
+    }
+
     /// Nothing is pruned that new blocks may stand on under these parameters.
     pub fn keep_living(&mut self, schedule: &Schedule) {
         let living = u32::from(schedule.active.below_max_depth) + 5;
@@ -360,7 +390,8 @@ impl Store {
     }
 
     /// Drops the oldest epochs as long as the others hold enough milestones; with less when there are too many of them
-    /// or the disk is full, but never what the living part of the Tangle needs. The newest two stay.
+    /// or the disk is full, but never what the living part of the Tangle needs. The newest two stay. What is after the anchor
+    /// waits for a snapshot, until most of the reserve is gone, too.
     fn prune(&mut self) -> Result<(), Error> {
         loop {
             let epochs = self.epochs.all();
@@ -371,6 +402,12 @@ impl Store {
             let too_many = epochs.len() > MAX_EPOCHS;
             let spare = kept > self.limits.live_milestones && (enough || too_many || self.space.is_low()?);
             if !spare {
+                return Ok(());
+            }
+            if !self.anchor.lets_go(MilestoneIndex(first_kept.0.saturating_sub(1)))
+                && epochs.len() < FAR_TOO_MANY_EPOCHS
+                && !self.space.is_nearly_full()?
+            {
                 return Ok(());
             }
             self.epochs.change(|epochs| epochs.remove(0));

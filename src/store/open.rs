@@ -14,7 +14,7 @@ use super::reader::Reader;
 use super::seal::Seal;
 use super::space::Space;
 use super::suspects::Suspects;
-use super::{Confirmed, Epochs, Error, Limits, Store, mend, prune, seal_beside};
+use super::{Anchor, Confirmed, Epochs, Error, Limits, Store, mend, prune, seal_beside};
 use crate::files;
 use crate::ledger::Booked;
 use crate::ledger::treasury::Treasury;
@@ -127,7 +127,13 @@ impl Store {
             .split_last()
             .ok_or_else(|| Error::Damaged { path: folder.to_path_buf(), record: "list of epochs" })?;
         let unsealed = closed.iter().filter(|epoch| !epoch.recall_seal()).cloned().collect::<Vec<_>>();
+        // It was closed once, when what came after it is gone since.
+        let closed_at = Seal::load(newest.path()).map(|seal| seal.marker);
         let active = newest.create()?;
+        let newest_is_whole = match closed_at {
+            Some(closed_at) if closed_at != active.marker()? => return Err(active.damaged("end")),
+            closed_at => closed_at.is_some(),
+        };
         let active_number = newest.number();
         check_chain(&epochs, suspects)?;
         seal_beside(unsealed)?;
@@ -148,10 +154,12 @@ impl Store {
             journal,
             head: Head::open(folder)?,
             stopped_in_order: take_stopped_in_order(folder)?,
+            newest_is_whole,
             acknowledged,
             treasury: ledger.treasury()?.unwrap_or(Treasury::EMPTY),
             ledger,
             space,
+            anchor: Anchor::none(),
             confirmed: Confirmed::default(),
             uncommitted_bytes: 0,
             room_until_bytes: 0,
@@ -187,12 +195,10 @@ impl Store {
         let base = self.ledger.base()?.ok_or_else(|| self.active.damaged("ledger beside its blocks"))?;
         let newest = reader.newest_marker()?;
         self.confirmed.set(newest.unwrap_or(base.target.index));
+        self.check_head()?;
         self.catch_up(&reader)?;
         self.check_living(&reader, &base)?;
         self.ledger.verify(self.stopped_in_order)?;
-        if self.head.read() > self.confirmed.get() {
-            return Err(self.active.damaged("end"));
-        }
         let confirmed = match newest {
             Some(index) => {
                 let found = reader.milestone(index)?;
@@ -228,6 +234,25 @@ impl Store {
     /// [`Error`] when the store cannot be read, or is empty.
     pub fn schedule(&self) -> Result<Schedule, Error> {
         self.ledger.schedule()?.ok_or_else(|| self.active.damaged("protocol parameters of the ledger"))
+    }
+
+    /// Of what the file `head` knows, the epochs must not lack anything.
+    fn check_head(&self) -> Result<(), Error> {
+        let (head, confirmed) = (self.head.read(), self.confirmed.get());
+        if head <= confirmed {
+            return Ok(());
+        }
+        // An orderly stop leaves both flushed: it is the file that is wrong.
+        let agreed = self.stopped_in_order && self.ledger.marker()? == Some(confirmed);
+        if !agreed && !self.newest_is_whole {
+            // Any that was not closed may have lost its end.
+            let epochs = self.epochs.all();
+            let open = epochs.iter().filter(|epoch| epoch.sealed().is_none());
+            let parts = open.map(|epoch| epoch.path().to_path_buf()).collect();
+            return Err(Error::Behind { path: self.folder.clone(), confirmed, told: head, parts });
+        }
+        tracing::warn!(told = head.0, confirmed = confirmed.0, "the store ends before what was told of it");
+        self.head.write(confirmed)
     }
 
     /// Applies to the ledger what only the epochs have.
@@ -351,14 +376,21 @@ fn tidy(folder: &Path, space: &Space, limits: Limits) -> Result<Vec<u32>, Error>
     }
     // A gap: what is before it is of no use.
     if let Some(at) = (1..numbers.len()).rev().find(|at| numbers[*at] != numbers[at - 1] + 1) {
+        if limits.keeps_everything() {
+            return Err(Error::Damaged {
+                path: folder.to_path_buf(),
+                record: "list of epochs: one is missing",
+            });
+        }
         let older = numbers.drain(..at).collect::<Vec<_>>();
         tracing::error!(?older, "an epoch after these is missing: put aside");
         mend::put_epochs_aside(folder, &older)?;
     }
-    if space.is_low()? {
+    if space.is_low()? && !limits.keeps_everything() {
         mend::give_back(folder)?;
     }
-    while holds_living(folder, numbers.get(1..).unwrap_or_default(), limits) && space.is_low()? {
+    // Whatever the node's own snapshot needs of them: nothing opens without room.
+    while holds_living(folder, numbers.get(1..).unwrap_or_default(), limits) && space.is_nearly_full()? {
         let oldest = numbers.remove(0);
         let trash = folder.join(format!("x{oldest:08}"));
         let path = folder.join(format!("e{oldest:08}"));
@@ -377,7 +409,7 @@ fn holds_living(folder: &Path, numbers: &[u32], limits: Limits) -> bool {
     let first = numbers.first().and_then(seal).map(|(first, _)| first.0);
     let last = numbers.iter().rev().find_map(seal).map(|(_, last)| last.0);
     let held = first.zip(last).map_or(0, |(first, last)| last.saturating_sub(first) + 1);
-    limits.keep_milestones != u32::MAX && held >= limits.live_milestones
+    !limits.keeps_everything() && held >= limits.live_milestones
 }
 
 /// The number in `e00000001` or `x00000001`.

@@ -38,6 +38,14 @@ pub enum PruneError {
         /// The newest possible.
         possible: MilestoneIndex,
     },
+    /// A damaged ledger could not be made again then.
+    #[error("the node's own snapshot leads to milestone {reached}, which is before {wanted}")]
+    BeyondSnapshot {
+        /// What was asked for, as far as it is possible.
+        wanted: MilestoneIndex,
+        /// Where the snapshot leads.
+        reached: MilestoneIndex,
+    },
     /// It went on meanwhile in another way.
     #[error("another pruning was faster")]
     Overtaken,
@@ -167,7 +175,7 @@ impl Pruning {
         epoch.each(kind, first, |record| {
             // A copy must not take the room that milestones need.
             if count.is_multiple_of(LOOK_EVERY)
-                && files::spare_bytes(&self.folder).map_err(Error::io("measuring", &self.folder))? == 0
+                && files::Room::of(&self.folder).map_err(Error::io("measuring", &self.folder))?.spare() == 0
             {
                 return Err(Error::io("copying an epoch in", &self.folder)(ErrorKind::StorageFull.into()));
             }
@@ -194,6 +202,9 @@ impl Store {
             return Err(PruneError::NotNeeded { pruned, wanted: target, possible });
         }
         let target = target.min(possible);
+        if !self.anchor.lets_go(target) {
+            return Err(PruneError::BeyondSnapshot { wanted: target, reached: self.anchor.reached() });
+        }
         if self.active.first_milestone()?.is_some_and(|first| first <= target) {
             self.rotate()?;
         }

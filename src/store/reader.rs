@@ -178,7 +178,10 @@ impl Reader {
     }
 
     /// The first milestone that is kept.
-    pub(super) fn first_milestone(&self) -> Result<Option<MilestoneIndex>, Error> {
+    ///
+    /// # Errors
+    /// [`Error`] when the store cannot be read.
+    pub fn first_milestone(&self) -> Result<Option<MilestoneIndex>, Error> {
         for epoch in self.epochs.all() {
             if let Some(first) = epoch.first_milestone()? {
                 return Ok(Some(first));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::files;
+use crate::files::Room;
 
 /// An epoch holds at most this part of the disk: so much comes back when one is dropped.
 const EPOCH_PART: u64 = 16;
@@ -28,8 +28,16 @@ impl Space {
 
     /// Whether the reserve is touched.
     pub(super) fn is_low(&self) -> Result<bool, Error> {
-        let spare = files::spare_bytes(&self.folder).map_err(Error::io("measuring", &self.folder))?;
-        Ok(spare == 0)
+        Ok(self.room()?.spare() == 0)
+    }
+
+    /// Whether little of the reserve is left.
+    pub(super) fn is_nearly_full(&self) -> Result<bool, Error> {
+        Ok(self.room()?.spare_of_reserve() == 0)
+    }
+
+    fn room(&self) -> Result<Room, Error> {
+        Room::of(&self.folder).map_err(Error::io("measuring", &self.folder))
     }
 }
 

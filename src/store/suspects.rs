@@ -48,7 +48,7 @@ impl Suspects {
     }
 
     /// Adds one; the next start knows it, too, if the disk takes it.
-    pub(super) fn add(&self, part: &Path) {
+    pub fn add(&self, part: &Path) {
         let Some(part) = name_of(part) else { return };
         let is_new = self.found.send_if_modified(|found| found.insert(part.clone()));
         if is_new && let Some(path) = &self.path {
@@ -139,6 +139,11 @@ fn remove(path: &Path) -> Result<(), Error> {
 }
 
 impl Error {
+    /// Whether somebody else has it open.
+    pub(super) fn is_for_now(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Whether the data are to blame, and not their surroundings (a full disk, missing rights).
     pub fn is_damage(&self) -> bool {
         match self {
@@ -148,7 +153,7 @@ impl Error {
                 let unreadable = source.raw_os_error() == Some(EIO) && doing.starts_with("reading");
                 unreadable || matches!(source.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
             }
-            Self::Snapshot(_) | Self::Foreign { .. } | Self::Gap { .. } => false,
+            Self::Snapshot(_) | Self::Foreign { .. } | Self::Gap { .. } | Self::Behind { .. } => false,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::coordinator;
 use crate::engine::effect::Effect;
 use crate::engine::{Engine, Network, Origin, Start, checked};
+use crate::files::Hold;
 use crate::ledger::authority::Authority;
 use crate::protocol::MAX_BLOCK_BYTES;
 use crate::protocol::block::{self, Block};
@@ -80,12 +81,20 @@ enum Wish {
 /// What the user has to know; also when what was looked at is not as it should be.
 pub fn run_db(Db { wish, data, network, json }: Db, out: &mut impl Write) -> anyhow::Result<()> {
     let answer = match wish {
-        Wish::Verify => run(&data, &network)?,
-        Wish::Stats => stats(&data, &network)?,
-        Wish::Export { out } => export(&data, &network, &out)?,
-        Wish::Import { from, config } => import(&data, &from, &config)?,
+        Wish::Verify => run(&data, &network),
+        Wish::Stats => stats(&data, &network),
+        Wish::Export { out } => export(&data, &network, &out),
+        Wish::Import { from, config } => import(&data, &from, &config),
     };
-    super::tell(&answer, json, out)
+    match answer {
+        Ok(answer) => super::tell(&answer, json, out),
+        Err(error) => {
+            if json {
+                writeln!(out, "{}", json!({ "error": format!("{error:#}") }))?;
+            }
+            Err(error)
+        }
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -99,15 +108,27 @@ struct Report {
     ledger_hash: String,
 }
 
-fn open(data: &Path, network: &str) -> anyhow::Result<(Store, Recovered)> {
+/// A store that nobody else has open.
+struct Opened {
+    store: Store,
+    recovered: Recovered,
+    _held: Hold,
+}
+
+fn hold(data: &Path) -> anyhow::Result<Hold> {
+    Hold::of(data).with_context(|| data.display().to_string())
+}
+
+fn open(data: &Path, network: &str) -> anyhow::Result<Opened> {
     let folder = data.join("store");
     anyhow::ensure!(folder.is_dir(), "{}: no store there", folder.display());
+    let held = hold(data)?;
     let limits = Limits { keep_milestones: u32::MAX, live_milestones: 5, cache_bytes: 4 << 20 };
     let suspects = Suspects::of(&folder);
     end_at_panic(suspects.clone());
     let mut store = Store::open_watched(&folder, network, limits, &suspects)?;
     let recovered = store.recover(0)?;
-    Ok((store, recovered))
+    Ok(Opened { store, recovered, _held: held })
 }
 
 /// sled panics on some damage, and then waits for ever for what it had begun.
@@ -122,7 +143,7 @@ fn end_at_panic(suspects: Suspects) {
 
 /// Writes a full snapshot. Never over a file that exists.
 pub(super) fn snapshot(data: &Path, network: &str, target: u32, out: &Path) -> anyhow::Result<Answer> {
-    let (store, _) = open(data, network)?;
+    let Opened { store, _held, .. } = open(data, network)?;
     let shown = || out.display().to_string();
     let mut file = BufWriter::new(File::create_new(out).with_context(shown)?);
     let header = store.reader().write_full(MilestoneIndex(target), &mut file).with_context(shown)?;
@@ -135,7 +156,7 @@ pub(super) fn snapshot(data: &Path, network: &str, target: u32, out: &Path) -> a
 
 /// Checks the store below `data`, in a folder of its own that the node made.
 pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
-    let (store, recovered) = open(data, network)?;
+    let Opened { store, recovered, _held } = open(data, network)?;
     let reader = store.reader();
     let mut report = Report { ledger_index: reader.ledger_index().0, ..Report::default() };
     let tally = reader.read_all(|epoch, count| {
@@ -185,6 +206,7 @@ pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
         }
         report.milestones += 1;
     }
+    store.close()?;
     let Report { ledger_index, unspent_outputs, milestones, ledger_hash, records, .. } = &report;
     let text = format!(
         "good: {unspent_outputs} unspent outputs at milestone {ledger_index}, {milestones} milestones, {records} records\n\
@@ -195,7 +217,7 @@ pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
 
 /// How much is stored, and of what.
 fn stats(data: &Path, network: &str) -> anyhow::Result<Answer> {
-    let (store, recovered) = open(data, network)?;
+    let Opened { store, recovered, _held } = open(data, network)?;
     let (reader, survey) = (store.reader(), store.survey()?);
     let base = recovered.base.target.index;
     let mut outputs = 0_u64;
@@ -226,12 +248,13 @@ fn stats(data: &Path, network: &str) -> anyhow::Result<Answer> {
         survey.journal_bytes,
         survey.damaged_bytes,
     );
+    store.close()?;
     Ok(Answer { text, json })
 }
 
 /// A snapshot of the oldest milestone that can be told, and every block in order of arrival: length u32 LE, bytes.
 fn export(data: &Path, network: &str, out: &Path) -> anyhow::Result<Answer> {
-    let (store, recovered) = open(data, network)?;
+    let Opened { store, recovered, _held } = open(data, network)?;
     let reader = store.reader();
     anyhow::ensure!(!out.exists(), "--out {}: exists already; name a new folder", out.display());
     let reach = u32::from(recovered.schedule.active.below_max_depth) + 5;
@@ -256,6 +279,7 @@ fn export(data: &Path, network: &str, out: &Path) -> anyhow::Result<Answer> {
     })?;
     synced(file).with_context(shown)?;
     let confirmed = reader.ledger_index();
+    store.close()?;
     let text = format!(
         "snapshot of milestone {target} and {count} blocks, to milestone {confirmed}: {}",
         out.display()
@@ -286,6 +310,8 @@ fn import(data: &Path, from: &Path, config: &Path) -> anyhow::Result<Answer> {
     let authority = Authority::of(&config.network, own_key);
     let folder = data.join("store");
     anyhow::ensure!(!folder.exists(), "{}: exists already; move it away first", folder.display());
+    fs::create_dir_all(data).with_context(|| data.display().to_string())?;
+    let _held = hold(data)?;
     let limits = Limits {
         keep_milestones: config.storage.keep_milestones.get(),
         live_milestones: 5,

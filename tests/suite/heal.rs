@@ -194,33 +194,14 @@ fn one_fault(healthy: &Path, recording: &Recording, blocks: &[Vec<u8>], seed: u6
     let folder = tempfile::tempdir().unwrap();
     copy(healthy, folder.path());
     let fault = harm(&folder.path().join("data"), &mut Dice(seed));
-    let (mut said, mut report) = (Vec::new(), None);
-    for _ in 0..8 {
-        let node = Patient::start(folder.path());
-        let good = node.shows_nothing_false(blocks);
-        let confirmed = if good { node.confirmed() } else { 0 };
-        said.extend(node.stop());
-        if !good {
-            continue;
-        }
-        // It reads everything, and what it finds the next start mends.
-        match verify(&folder.path().join("data")) {
-            Ok(found) => {
-                assert_eq!(found["ledgerIndex"], confirmed, "fault {seed}, {fault}: {said:#?}");
-                report = Some(found);
-                break;
-            }
-            Err(problem) => said.push(problem),
-        }
-    }
-    let shown = || format!("fault {seed}, {fault}: {said:#?}");
-    let report = report.unwrap_or_else(|| panic!("never mended: {}", shown()));
+    let (said, report) = mended(folder.path(), blocks, &format!("fault {seed}, {fault}"));
     let confirmed = report["ledgerIndex"].as_u64().unwrap();
     if confirmed == 466 {
-        assert_eq!(report["ledgerHash"], recording.ledger_hash("database at 466"), "{}", shown());
+        let hash = recording.ledger_hash("database at 466");
+        assert_eq!(report["ledgerHash"], hash, "fault {seed}, {fault}: {said:#?}");
     }
     // The snapshot at least was whole, or the epochs were.
-    assert!(confirmed >= 400, "{}", shown());
+    assert!(confirmed >= 400, "fault {seed}, {fault}: {said:#?}");
     let mended = said.iter().any(|line| line.contains("heals itself"));
     let outcome = match (mended, confirmed) {
         (false, 466) => "unharmed".to_owned(),
@@ -228,6 +209,69 @@ fn one_fault(healthy: &Path, recording: &Recording, blocks: &[Vec<u8>], seed: u6
         (_, confirmed) => format!("mended: {mended}, ends at {confirmed}"),
     };
     (fault, outcome)
+}
+
+/// Lets a node mend what it has. What it said, and what there is then.
+fn mended(folder: &Path, blocks: &[Vec<u8>], fault: &str) -> (Vec<String>, Value) {
+    let mut said = Vec::new();
+    for _ in 0..8 {
+        let node = Patient::start(folder);
+        let good = node.shows_nothing_false(blocks);
+        let confirmed = if good { node.confirmed() } else { 0 };
+        said.extend(node.stop());
+        if !good {
+            continue;
+        }
+        // It reads everything, and what it finds the next start mends.
+        match verify(&folder.join("data")) {
+            Ok(report) => {
+                assert_eq!(report["ledgerIndex"], confirmed, "{fault}: {said:#?}");
+                return (said, report);
+            }
+            Err(problem) => said.push(problem),
+        }
+    }
+    panic!("never mended: {fault}: {said:#?}");
+}
+
+/// What a run tells of itself beside the databases may be wrong, and an epoch may be gone: nothing else is lost for that.
+#[test]
+fn no_more_is_lost_than_what_is_gone() {
+    let healthy = tempfile::tempdir().unwrap();
+    let recording = self::healthy(healthy.path());
+    let blocks = recording.blocks();
+    let claim = |data: &Path| {
+        let bytes = [500_u32.to_be_bytes(), (!500_u32).to_be_bytes()].concat();
+        fs::write(data.join("store/head"), bytes).unwrap();
+    };
+    // Ten epochs of 47 milestones; the newest of 43.
+    let faults: [(&str, u64, &dyn Fn(&Path)); 4] = [
+        ("head too high", 466, &claim),
+        ("the same after a power cut", 466, &|data| {
+            claim(data);
+            fs::remove_file(data.join("store/stopped")).unwrap();
+        }),
+        ("newest epoch gone", 423, &|data| fs::remove_dir_all(data.join("store/e00000010")).unwrap()),
+        ("newest epoch gone after a power cut", 423, &|data| {
+            fs::remove_dir_all(data.join("store/e00000010")).unwrap();
+            fs::remove_file(data.join("store/stopped")).unwrap();
+        }),
+    ];
+    for (fault, left, harm) in faults {
+        let folder = tempfile::tempdir().unwrap();
+        copy(healthy.path(), folder.path());
+        harm(&folder.path().join("data"));
+        let (said, report) = mended(folder.path(), &blocks, fault);
+        assert_eq!(report["ledgerIndex"], left, "{fault}: {said:#?}");
+        // Those after the snapshot, if the ledger was made again.
+        let from = if said.iter().any(|line| line.contains("snapshot loaded")) { 400 } else { 0 };
+        assert_eq!(report["milestones"], left - from, "{fault}: {said:#?}");
+        assert_eq!(from, if fault == "head too high" { 0 } else { 400 }, "{fault}: {said:#?}");
+        if left == 466 {
+            let hash = recording.ledger_hash("database at 466");
+            assert_eq!(report["ledgerHash"], hash, "{fault}: {said:#?}");
+        }
+    }
 }
 
 #[test]

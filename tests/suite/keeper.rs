@@ -82,7 +82,8 @@ fn a_snapshot_is_led_on_by_a_delta_until_that_is_too_long() {
     fs::write(kept.file(DELTA), last).unwrap();
     assert_eq!(kept.keeper.files().unwrap().1, None);
     assert_eq!(kept.lead_on(55, Sizes::HORNET), Kind::Delta);
-    let wanted = ["delta_snapshot.bin", "full_snapshot.bin"];
+    let wanted =
+        ["delta_snapshot.bin", "delta_snapshot.bin.sums", "full_snapshot.bin", "full_snapshot.bin.sums"];
     let mut names =
         fs::read_dir(kept.file("")).unwrap().map(|one| one.unwrap().file_name()).collect::<Vec<_>>();
     names.sort();

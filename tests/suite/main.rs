@@ -19,6 +19,7 @@ mod heal;
 mod http;
 mod join;
 mod keeper;
+mod lost;
 mod mining;
 mod node;
 mod peers;

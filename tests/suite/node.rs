@@ -137,6 +137,19 @@ impl Node {
     }
 
     /// A node may fall behind for a moment, or know no block yet behind its snapshot: asked again, as a client would.
+    /// Asks what only the owner may, whose token is made of the key in the node's folder.
+    pub(crate) fn control(&self, data: &Path, path: &str, request: &Value) -> (u16, Value) {
+        let identity = osmia::identity::Identity::load(&data.join("identity")).unwrap().unwrap();
+        let (secret, peer) = (identity.token_secret(), identity.peer_id());
+        let token =
+            osmia::token::Tokens::new(secret, peer, osmia::token::SALT.to_owned()).issue(1_700_000_000);
+        let headers = [&*format!("Authorization: Bearer {token}")];
+        let path = format!("/api/core/v2/control/{path}");
+        let answer =
+            http::request(self.api, "POST", &path, &headers, request.to_string().as_bytes()).unwrap();
+        (answer.status, serde_json::from_slice(&answer.body).unwrap())
+    }
+
     pub(crate) fn tips(&self) -> Vec<BlockId> {
         let tips: Value = self.wait_some("tips", |node| {
             let answer = node.get("/api/core/v2/tips");

@@ -158,15 +158,7 @@ fn power_may_fail_while_an_epoch_is_replaced() {
 fn disk_space_comes_back_and_the_route_is_hornet_s() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), "[network]\nname = \"pruned\"\nbelow_max_depth = 1\n");
-    let identity = osmia::identity::Identity::load(&folder.path().join("data/identity")).unwrap().unwrap();
-    let (secret, peer, salt) = (identity.token_secret(), identity.peer_id(), osmia::token::SALT.to_owned());
-    let token = osmia::token::Tokens::new(secret, peer, salt).issue(1_700_000_000);
-    let ask = |request: &Value| {
-        let headers = [&*format!("Authorization: Bearer {token}")];
-        let path = "/api/core/v2/control/database/prune";
-        let answer = http::request(node.api, "POST", path, &headers, request.to_string().as_bytes()).unwrap();
-        (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap())
-    };
+    let ask = |request: &Value| node.control(&folder.path().join("data"), "database/prune", request);
     for wrong in
         [json!({}), json!({ "index": 1, "depth": 2 }), json!({ "index": "x" }), json!({ "depth": -1 })]
     {

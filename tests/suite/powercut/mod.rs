@@ -243,7 +243,11 @@ fn check(folder: &Path, said: &Said, hashes: &BTreeMap<u32, String>) -> Result<(
         }
     }
     let keeper = Keeper::open(folder.join(SNAPSHOTS));
-    match keeper.files() {
+    let (there, whole) = (keeper.files(), keeper.whole_files().map_err(|error| error.to_string())?);
+    if there != whole {
+        return Err(format!("snapshot files {there:?} do not fit their checksums, these do: {whole:?}"));
+    }
+    match whole {
         None if said.snapshot == 0 => Ok(()),
         None => Err("the snapshot is gone".to_owned()),
         Some((full, delta)) => {
