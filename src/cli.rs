@@ -42,6 +42,9 @@ enum Command {
         /// Page cache of each epoch at most, in MiB
         #[arg(long)]
         most_cache_mib: Option<NonZeroU32>,
+        /// Hold room back for a disk that somebody fills to the last byte: 16 MiB at most
+        #[arg(long)]
+        ballast: bool,
         /// Report to a supervisor on standard output
         #[arg(long, hide = true)]
         supervised: bool,
@@ -148,6 +151,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             data,
             small,
             most_cache_mib,
+            ballast,
             supervised,
             pow_kernel: kernel,
             pow_threads: threads,
@@ -159,7 +163,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
             if let Some(mib) = most_cache_mib {
                 config = config.with_cache_of_at_most(mib);
             }
-            let board = node::Board { supervised, pow: Override { kernel, threads } };
+            let board = node::Board { supervised, ballast, pow: Override { kernel, threads } };
             node::run(&if small { config.small() } else { config }, &data, &board)
         }
         #[cfg(feature = "attack")]

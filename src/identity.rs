@@ -1,6 +1,5 @@
 //! Who this node is to other nodes, and what its tokens are signed with: one Ed25519 key, made at the first start.
 
-use std::io;
 use std::path::Path;
 
 use ed25519_zebra::SigningKey;
@@ -9,9 +8,13 @@ use ed25519_zebra::ed25519::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use libp2p_identity::Keypair;
 
 use crate::files;
+use crate::files::twice::{self, Found};
 
 /// Name of the file in the node's folder of keys; the same form as HORNET's.
 const FILE: &str = "identity.key";
+
+/// The node alone reads it.
+const MODE: u32 = 0o600;
 
 /// The key. Its `Debug` form shows the peer id.
 #[derive(Clone)]
@@ -37,29 +40,29 @@ impl Identity {
     /// # Errors
     /// [`Error`]: also when the file is damaged; nobody but the owner can say what to do then.
     pub fn load_or_create(folder: &Path) -> Result<Self, Error> {
-        match Self::load(folder) {
-            Ok(Some(identity)) => Ok(identity),
-            Ok(None) => Self::create(folder),
-            Err(error) => Err(error),
+        match Self::load(folder)? {
+            Some(identity) => Ok(identity),
+            None => Self::create(folder),
         }
     }
 
-    /// Reads the key in `folder`; `None` where there is none.
+    /// Reads the key in `folder`, healed from its copy when need be; `None` where there is none.
     ///
     /// # Errors
     /// [`Error`].
     pub fn load(folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(FILE);
         let wrong = |problem: String| Error { path: path.display().to_string(), problem };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(wrong(error.to_string())),
-        };
-        let key = SigningKey::from_pkcs8_pem(&text).map_err(|_| {
-            wrong("is no Ed25519 key in PKCS#8 PEM; restore it from a backup, or delete it to get a new identity".into())
-        })?;
-        Ok(Some(Self::from_seed(key.into())))
+        let parse = |text: &[u8]| SigningKey::from_pkcs8_pem(std::str::from_utf8(text).ok()?).ok();
+        match twice::read(&path, MODE, parse).map_err(|error| wrong(error.to_string()))? {
+            Found::Missing => Ok(None),
+            Found::Whole(key) => Ok(Some(Self::from_seed(key.into()))),
+            Found::Damaged => Err(wrong(
+                "is no Ed25519 key in PKCS#8 PEM, and neither is its copy; restore it from a backup, or delete both to get \
+                 a new identity"
+                    .into(),
+            )),
+        }
     }
 
     /// That of a secret seed.
@@ -77,7 +80,7 @@ impl Identity {
         let seed: [u8; 32] = rand::random();
         let text =
             SigningKey::from(seed).to_pkcs8_pem(LineEnding::LF).map_err(|error| wrong(error.to_string()))?;
-        files::write_atomic(&path, text.as_bytes(), 0o600).map_err(|error| wrong(error.to_string()))?;
+        twice::write(&path, text.as_bytes(), MODE).map_err(|error| wrong(error.to_string()))?;
         folder.parent().map_or(Ok(()), files::sync_folder).map_err(|error| wrong(error.to_string()))?;
         Ok(Self::from_seed(seed))
     }
@@ -116,6 +119,9 @@ mod tests {
         // 48 bytes, as Go writes a key.
         assert_eq!(text.lines().nth(1).map(str::len), Some(64), "{text}");
         std::fs::write(&file, &text[..60]).unwrap();
+        assert_eq!(Identity::load_or_create(folder.path()).unwrap().peer_id(), made.peer_id());
+        std::fs::write(&file, &text[..60]).unwrap();
+        std::fs::write(file.with_file_name("identity.key.copy"), &text[..60]).unwrap();
         let error = Identity::load_or_create(folder.path()).unwrap_err().to_string();
         assert!(error.contains("restore it from a backup"), "{error}");
     }

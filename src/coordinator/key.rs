@@ -7,11 +7,15 @@ use ed25519_zebra::{SigningKey, VerificationKey};
 use super::Error;
 use super::state::State;
 use crate::files;
+use crate::files::twice::{self, Found};
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneId;
 use crate::protocol::milestone::Signature;
 
 const FILE: &str = "coordinator.key";
+
+/// The node alone reads it.
+const MODE: u32 = 0o600;
 
 /// The secret key. Its `Debug` form shows the public one.
 pub(super) struct Key {
@@ -27,14 +31,34 @@ impl std::fmt::Debug for Key {
 
 impl Key {
     pub(super) fn load(folder: &Path) -> Result<Self, Error> {
-        Self::read(&folder.join(FILE))
+        let path = folder.join(FILE);
+        Self::read(&path)?.ok_or_else(|| wrong(&path, "missing; restore it from a backup"))
     }
 
-    fn read(path: &Path) -> Result<Self, Error> {
-        let wrong = |problem: String| Error::File { path: path.display().to_string(), problem };
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let seed = hex::decode_array::<32>("key", text.trim())
-            .map_err(|_| wrong("must hold 0x and 64 hex digits; restore it from a backup".into()))?;
+    /// Healed from its copy when need be; nothing where there is none.
+    fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let parse = |text: &[u8]| {
+            let text = std::str::from_utf8(text).ok()?;
+            hex::decode_array::<32>("key", text.trim()).ok()
+        };
+        match twice::read(path, MODE, parse).map_err(|error| wrong(path, &error.to_string()))? {
+            Found::Missing => Ok(None),
+            Found::Whole(seed) => Ok(Some(Self::from_seed(seed))),
+            Found::Damaged => Err(wrong(
+                path,
+                "must hold 0x and 64 hex digits, and so must its copy; restore it from a backup",
+            )),
+        }
+    }
+
+    /// A new one, durably.
+    fn make(path: &Path) -> Result<Self, Error> {
+        let seed: [u8; 32] = rand::random();
+        let text = format!("{}\n", hex::encode(&seed));
+        let folder = path.parent().and_then(Path::parent);
+        twice::write(path, text.as_bytes(), MODE)
+            .and_then(|()| folder.map_or(Ok(()), files::sync_folder))
+            .map_err(|error| wrong(path, &error.to_string()))?;
         Ok(Self::from_seed(seed))
     }
 
@@ -48,6 +72,10 @@ impl Key {
     }
 }
 
+fn wrong(path: &Path, problem: &str) -> Error {
+    Error::File { path: path.display().to_string(), problem: problem.to_owned() }
+}
+
 /// The coordinator's public key. Makes key and state in `folder` when there is neither.
 ///
 /// # Errors
@@ -56,25 +84,24 @@ impl Key {
 pub fn public_key(folder: &Path) -> Result<[u8; 32], Error> {
     let path = folder.join(FILE);
     // Nothing was signed while there is no state, or one that says so.
-    if !path.exists() && (!State::exists(folder) || State::load(folder).index == Some(0)) {
-        let wrong = |error: std::io::Error| Error::File {
-            path: path.display().to_string(),
-            problem: error.to_string(),
-        };
-        std::fs::create_dir_all(folder).map_err(wrong)?;
-        let seed: [u8; 32] = rand::random();
+    if !twice::exists(&path) && (!State::exists(folder) || State::load(folder).index == Some(0)) {
+        std::fs::create_dir_all(folder).map_err(|error| wrong(&path, &error.to_string()))?;
         // The state first: a power cut here leaves one without a key, which the next start completes.
         State::create(folder)?;
-        files::write_atomic(&path, format!("{}\n", hex::encode(&seed)).as_bytes(), 0o600).map_err(wrong)?;
-        folder.parent().map_or(Ok(()), files::sync_folder).map_err(wrong)?;
+        let key = Key::make(&path)?;
         tracing::info!("coordinator key made");
+        return Ok(key.public);
+    }
+    // Nobody needs it but its owner: looked at here, it is healed in time.
+    if let Err(error) = Key::read(&folder.join(GENESIS_FILE)) {
+        tracing::error!(%error, "the key of the base tokens");
     }
     Ok(Key::load(folder)?.public)
 }
 
 /// Whether milestones were, or are to be, signed with a key in this folder.
 pub fn has_key(folder: &Path) -> bool {
-    folder.join(FILE).exists()
+    twice::exists(&folder.join(FILE))
 }
 
 /// File of the key that owns a new network's base tokens.
@@ -86,15 +113,16 @@ const GENESIS_FILE: &str = "genesis.key";
 /// [`Error::File`].
 pub fn genesis_key(folder: &Path) -> Result<[u8; 32], Error> {
     let path = folder.join(GENESIS_FILE);
-    if !path.exists() {
-        let wrong = |error: std::io::Error| Error::File {
-            path: path.display().to_string(),
-            problem: error.to_string(),
-        };
-        std::fs::create_dir_all(folder).map_err(wrong)?;
-        let seed: [u8; 32] = rand::random();
-        files::write_atomic(&path, format!("{}\n", hex::encode(&seed)).as_bytes(), 0o600).map_err(wrong)?;
-        tracing::info!(file = GENESIS_FILE, "key of the new network's base tokens made");
+    if let Some(key) = Key::read(&path)? {
+        return Ok(key.public);
     }
-    Ok(Key::read(&path)?.public)
+    std::fs::create_dir_all(folder).map_err(|error| wrong(&path, &error.to_string()))?;
+    let key = Key::make(&path)?;
+    tracing::info!(file = GENESIS_FILE, "key of the new network's base tokens made");
+    Ok(key.public)
+}
+
+/// Whether there is one.
+pub fn has_genesis_key(folder: &Path) -> bool {
+    twice::exists(&folder.join(GENESIS_FILE))
 }

@@ -25,7 +25,7 @@ use crate::tangle::tips::Choice;
 use key::Key;
 use state::State;
 
-pub use key::{genesis_key, has_key, public_key};
+pub use key::{genesis_key, has_genesis_key, has_key, public_key};
 
 /// Why no milestone was issued, or none ever will be.
 #[derive(Debug, thiserror::Error)]

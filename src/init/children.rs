@@ -12,7 +12,7 @@ const RESERVED_MIB: u64 = 192;
 /// The node may use all memory but a reserve; `small` is its profile for little memory.
 pub(super) fn node(small: bool, board: &Run) -> Spec {
     let mut arguments =
-        words(&["node", "--config", setup::CONFIG, "--data", setup::NODE_DATA, "--supervised"]);
+        words(&["node", "--config", setup::CONFIG, "--data", setup::NODE_DATA, "--ballast", "--supervised"]);
     if small {
         arguments.push("--small".to_owned());
     }

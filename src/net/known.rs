@@ -9,11 +9,14 @@ use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{NamedPeer, PeerAddress};
-use crate::files;
+use crate::files::twice::{self, Found};
 use crate::handle::peers::AddError;
 
 /// Name of the file in the node's folder.
 const FILE: &str = "peering.json";
+
+/// The node alone reads it.
+const MODE: u32 = 0o600;
 
 /// Peers that can be named; as many as can be connected.
 const MOST: usize = crate::gossip::SLOTS;
@@ -61,17 +64,19 @@ struct PeerLine {
 }
 
 impl KnownPeers {
-    /// Those of the configuration and those in the file. A file that is damaged is told, and written anew with the next
-    /// change.
+    /// Those of the configuration and those in the file. One that is damaged, and its copy, too, is told, and written anew
+    /// with the next change.
     pub(super) fn open(data: &Path, configured: &[NamedPeer], now: Instant) -> Self {
         let file = data.join(FILE);
         let mut this = Self { peers: BTreeMap::new(), file };
-        let lines = match std::fs::read(&this.file) {
-            Ok(bytes) => serde_json::from_slice::<PeeringFile>(&bytes).unwrap_or_else(|error| {
-                tracing::warn!(file = %this.file.display(), %error, "peers that were added are forgotten");
+        let parse = |bytes: &[u8]| serde_json::from_slice::<PeeringFile>(bytes).ok();
+        let lines = match twice::read(&this.file, MODE, parse) {
+            Ok(Found::Whole(lines)) => lines,
+            Ok(Found::Missing) => PeeringFile::default(),
+            Ok(Found::Damaged) => {
+                tracing::warn!(file = %this.file.display(), "damaged: peers that were added are forgotten");
                 PeeringFile::default()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => PeeringFile::default(),
+            }
             Err(error) => {
                 tracing::warn!(file = %this.file.display(), %error, "peers that were added cannot be read");
                 PeeringFile::default()
@@ -154,7 +159,7 @@ impl KnownPeers {
         });
         let text =
             serde_json::to_vec_pretty(&PeeringFile { peers: lines.collect() }).map_err(io::Error::other)?;
-        files::write_atomic(&self.file, &text, 0o600)
+        twice::write(&self.file, &text, MODE)
     }
 
     /// Those that are to be dialled now; their next turn is set.
@@ -226,7 +231,13 @@ mod tests {
         let mut peers = open();
         assert_eq!((peers.remove(&id), peers.remove(&id)), (Ok(true), Ok(false)));
         assert_eq!(open().iter().count(), 1);
-        std::fs::write(folder.path().join(super::FILE), "{").unwrap();
+        let mut peers = open();
+        peers.add(address(2, ids[1]), None, now).unwrap();
+        let (file, copy) = (folder.path().join(super::FILE), folder.path().join("peering.json.copy"));
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!(open().iter().count(), 2);
+        std::fs::write(&file, "{").unwrap();
+        std::fs::write(&copy, "{").unwrap();
         assert_eq!(open().iter().count(), 1);
     }
 

@@ -20,7 +20,7 @@ use crate::ledger::authority::Authority;
 use crate::protocol::address::Address;
 use crate::protocol::block::Block;
 use crate::protocol::hex;
-use crate::protocol::id::OutputId;
+use crate::protocol::id::{MilestoneIndex, OutputId};
 use crate::snapshot::delta::DeltaReader;
 use crate::snapshot::full::FullReader;
 use crate::snapshot::hash::LedgerHash;
@@ -56,7 +56,8 @@ impl Founding<'_> {
         tokio::task::block_in_place(|| match files {
             Some((full, delta)) => self.load(store, &full, delta.as_deref()),
             // What milestones did leads on from the network's beginning as well.
-            None if first.is_none_or(|first| first.0 == 1) => self.begin(store),
+            None if first.is_none() => self.begin(store),
+            None if first == Some(MilestoneIndex(1)) && self.knows_genesis_owner() => self.begin(store),
             None => anyhow::bail!(
                 "the ledger is lost, and there is no snapshot to make it again from: put one of this network into {}, or \
                  name sources of one in snapshots.sources",
@@ -231,6 +232,11 @@ impl Founding<'_> {
             );
         }
         Ok(())
+    }
+
+    /// Whether it is known who owned all base tokens.
+    fn knows_genesis_owner(&self) -> bool {
+        self.config.network.genesis_address.is_some() || coordinator::has_genesis_key(self.identity)
     }
 
     /// Who owns all base tokens of a new network.

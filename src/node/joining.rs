@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use libp2p_identity::PeerId;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::starting::Starting;
 use crate::config::{Config, Join, NamedPeer, PeerAddress};
 use crate::engine::Network;
+use crate::files::twice::{self, Found};
 use crate::identity::Identity;
 use crate::keeper::progress::Progress;
 use crate::keeper::web::Names;
@@ -27,6 +28,9 @@ use crate::{coordinator, files};
 
 /// What was learned, in the node's folder.
 const FILE: &str = "network.toml";
+
+/// It holds no secret.
+const MODE: u32 = 0o644;
 
 /// The snapshot that came with it, until the node begins with that.
 const TAKEN: &str = "joined_snapshot.bin";
@@ -82,12 +86,22 @@ impl Joining<'_> {
             return Ok(self.config.clone());
         }
         let file = self.data.join(FILE);
-        if file.exists() {
-            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            self.finish()?;
-            return self
-                .introduced(&text)
-                .with_context(|| format!("{}: move it and the store away to join anew", file.display()));
+        let parse = |text: &[u8]| {
+            let text = std::str::from_utf8(text).ok()?;
+            text.parse::<toml::Table>().ok().filter(|table| !table.is_empty()).map(|_| text.to_owned())
+        };
+        match twice::read(&file, MODE, parse).with_context(|| file.display().to_string())? {
+            Found::Whole(text) => {
+                self.finish()?;
+                return self.introduced(&text).with_context(|| {
+                    format!("{}: move it, its copy and the store away to join anew", file.display())
+                });
+            }
+            Found::Missing => {}
+            Found::Damaged => bail!(
+                "{}: damaged, and so is its copy: move both and the store away to join anew",
+                file.display()
+            ),
         }
         let founder = coordinator::has_key(&self.data.join("identity"));
         if founder || self.data.join(super::STORE).exists() {
@@ -109,7 +123,7 @@ impl Joining<'_> {
             Some(text) => {
                 let config = self.introduced(&text)?;
                 // Until then, a power cut makes the node ask again; from then on, the next start finishes.
-                files::write_atomic(&file, text.as_bytes(), 0o644)?;
+                twice::write(&file, text.as_bytes(), MODE)?;
                 self.finish()?;
                 tracing::info!(network = config.network.params.network_name, "joined a network");
                 Ok(config)

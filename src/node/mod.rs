@@ -70,6 +70,8 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 pub struct Board {
     /// Report to PID 1 and give up all rights.
     pub supervised: bool,
+    /// Hold room back for a full disk.
+    pub ballast: bool,
     /// How to do proof of work.
     pub pow: Override,
 }
@@ -148,7 +150,7 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
         .thread_name("node")
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(serve(config, data, supervised, usage, work, suspects));
+    let result = runtime.block_on(serve(config, data, board, usage, work, suspects));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
@@ -180,7 +182,7 @@ fn raise_open_files() {
 async fn serve(
     config: &Config,
     data: &Path,
-    supervised: bool,
+    &Board { supervised, ballast, .. }: &Board,
     usage: Usage,
     work: Work,
     suspects: Suspects,
@@ -270,6 +272,9 @@ async fn serve(
     let (mut store, recovered, starting) = opening.open().await?;
     if config.snapshots.enabled {
         store.hold_to(keeper.anchor());
+    }
+    if ballast {
+        store.carry_ballast()?;
     }
     if recovered.schedule.active != *params {
         tracing::warn!("the keys network.* differ from what the network agreed on; that holds");

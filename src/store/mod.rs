@@ -7,6 +7,7 @@
 //! | `format` | version of this layout and the network the data belong to |
 //! | `e00000001/` … | epochs: one sled database for a run of milestones; pruning drops whole epochs |
 //! | `ledger/` | the unspent outputs, sled 0.34 (`ledger.rs`) |
+//! | `ballast` | takes room until the disk is full, see `ballast.rs` |
 //! | `head` | the newest milestone once more, see `head.rs` |
 //! | `stopped` | the last run ended in order |
 //! | `suspect`, `crashed` | what the last run found damaged, or that it ended by a fault |
@@ -25,6 +26,7 @@
 
 mod ahead;
 mod anchor;
+mod ballast;
 mod epoch;
 mod export;
 mod handles;
@@ -233,6 +235,7 @@ pub struct Store {
     ledger: Ledger,
     treasury: Treasury,
     space: Space,
+    carries_ballast: bool,
     anchor: Anchor,
     confirmed: Confirmed,
     /// Since the last commit.
@@ -304,6 +307,7 @@ impl Store {
     /// [`Error::Io`]; the store must not be used any more.
     pub fn commit(&mut self, confirmation: &Confirmation) -> Result<(), Error> {
         let index = confirmation.stamp.index;
+        ballast::give_back(&self.folder, &self.space)?;
         // All are looked up before the first is written: nothing is left half done when that fails.
         let mut references = Vec::with_capacity(confirmation.referenced.len());
         for (white_flag_index, referenced) in (0..).zip(&confirmation.referenced) {
@@ -351,6 +355,15 @@ impl Store {
         }
     }
 
+    /// From now on, room is held back for a disk that somebody fills to the last byte: a sixteenth of it, 16 MiB at most.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn carry_ballast(&mut self) -> Result<(), Error> {
+        self.carries_ballast = true;
+        ballast::lay(&self.folder, &self.space)
+    }
+
     /// From now on, nothing is pruned that a damaged ledger would be made again from, as long as there is room.
     pub fn hold_to(&mut self, anchor: Anchor) {
         self.anchor = anchor;
@@ -379,6 +392,9 @@ impl Store {
         self.active_number = number;
         self.active_bytes = 0;
         self.active_milestones = 0;
+        if self.carries_ballast {
+            ballast::lay(&self.folder, &self.space)?;
+        }
         if let Some(sealed) = sealed {
             seal_beside(vec![sealed])?;
         }

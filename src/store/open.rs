@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ahead::Ahead;
+use super::ballast;
 use super::epoch::{Epoch, Manner};
 use super::head::Head;
 use super::journal::Journal;
@@ -159,6 +160,7 @@ impl Store {
             treasury: ledger.treasury()?.unwrap_or(Treasury::EMPTY),
             ledger,
             space,
+            carries_ballast: false,
             anchor: Anchor::none(),
             confirmed: Confirmed::default(),
             uncommitted_bytes: 0,
@@ -355,6 +357,7 @@ fn unreferenced(reader: &Reader, keys: &[BlockKey]) -> Result<Vec<Vec<u8>>, Erro
 /// room, too. Lists the epochs, oldest first.
 fn tidy(folder: &Path, space: &Space, limits: Limits) -> Result<Vec<u32>, Error> {
     let delete = |path: &Path| fs::remove_dir_all(path).map_err(Error::io("deleting", path));
+    ballast::give_back(folder, space)?;
     let (mut numbers, mut ready) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(Error::io("listing", folder))? {
         let entry = entry.map_err(Error::io("listing", folder))?;

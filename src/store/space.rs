@@ -8,6 +8,9 @@ use crate::files::Room;
 /// An epoch holds at most this part of the disk: so much comes back when one is dropped.
 const EPOCH_PART: u64 = 16;
 
+/// What a start and some dozen idle milestones take, several times.
+const BALLAST_BYTES: u64 = 16 << 20;
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Space {
@@ -26,9 +29,19 @@ impl Space {
         (self.total / EPOCH_PART).clamp(1 << 16, most)
     }
 
+    /// Of the file that only takes room.
+    pub(super) fn ballast_bytes(&self) -> u64 {
+        (self.total / EPOCH_PART).min(BALLAST_BYTES)
+    }
+
+    /// What may be written before the reserve is touched.
+    pub(super) fn spare_bytes(&self) -> Result<u64, Error> {
+        Ok(self.room()?.spare())
+    }
+
     /// Whether the reserve is touched.
     pub(super) fn is_low(&self) -> Result<bool, Error> {
-        Ok(self.room()?.spare() == 0)
+        Ok(self.spare_bytes()? == 0)
     }
 
     /// Whether little of the reserve is left.

@@ -72,7 +72,9 @@ fn files_that_do_not_belong_together_are_refused() {
 
     std::fs::write(&key, format!("0x{}\n", "11".repeat(32))).unwrap();
     assert!(refused(folder.path()).contains("founded with another key"));
+    // It was another's on purpose: so is its copy now.
     std::fs::write(&key, "0x11").unwrap();
+    std::fs::write(key.with_file_name("coordinator.key.copy"), "0x11").unwrap();
     assert!(refused(folder.path()).contains("restore it from a backup"));
     std::fs::write(&key, good_key).unwrap();
 

@@ -15,6 +15,9 @@ use crate::node::Node;
 /// Size of the disk, in MiB. An epoch holds 4 MiB then.
 const DISK_MIB: u32 = 64;
 
+/// Of one on which there is all the ballast.
+const LARGER_MIB: u32 = 256;
+
 /// Blocks for each milestone, a megabyte: what is alive is ten milestones and the epochs that they are in.
 const BLOCKS: usize = 60;
 
@@ -30,14 +33,18 @@ struct Disk {
     folder: PathBuf,
 }
 
+/// Issues a milestone a second; ten of them are alive.
+const FOUNDER: &str = "[network]\nmin_pow_score = 0\nbelow_max_depth = 5\n[storage]\nkeep_milestones = 100\n\
+                       [coordinator]\nenabled = true\ninterval_s = 1\n";
+
 impl Disk {
-    fn new(folder: &Path) -> Self {
+    fn new(folder: &Path, mib: u32) -> Self {
         std::fs::create_dir(folder).unwrap();
         let mut command = Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
-        let script = format!("mount -t tmpfs -o size={DISK_MIB}m none '{}' && exec cat", folder.display());
+        let script = format!("mount -t tmpfs -o size={mib}m none '{}' && exec cat", folder.display());
         let holder = command
             .args(["--mount", "sh", "-c", &script])
             .stdin(Stdio::piped())
@@ -46,7 +53,7 @@ impl Disk {
             .unwrap();
         let disk = Self { holder, folder: folder.to_path_buf() };
         let started = Instant::now();
-        while disk.about().is_none_or(|about| about.f_blocks * about.f_frsize != u64::from(DISK_MIB) << 20) {
+        while disk.about().is_none_or(|about| about.f_blocks * about.f_frsize != u64::from(mib) << 20) {
             assert!(started.elapsed() < Duration::from_secs(60), "no disk");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -78,14 +85,14 @@ impl Disk {
         }
     }
 
-    fn start(&self, config: &Path, text: &str) -> Node {
+    fn start(&self, config: &Path, more: &[&str]) -> Node {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.holder.id())).arg("--mount");
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
         command.arg(env!("CARGO_BIN_EXE_osmia"));
-        Node::start_by(command, config, text, &self.folder.join("data"))
+        Node::start_by(command, config, &Node::config(FOUNDER), &self.folder.join("data"), more)
     }
 }
 
@@ -113,13 +120,9 @@ fn post(node: &Node, milestone: u64) {
 #[test]
 fn a_disk_that_somebody_fills_to_the_last_byte_is_made_room_on() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::new(&folder.path().join("disk"));
+    let disk = Disk::new(&folder.path().join("disk"), DISK_MIB);
     let config = folder.path().join("node.toml");
-    let text = Node::config(
-        "[network]\nmin_pow_score = 0\nbelow_max_depth = 5\n[storage]\nkeep_milestones = 100\n\
-         [coordinator]\nenabled = true\ninterval_s = 1\n",
-    );
-    let node = disk.start(&config, &text);
+    let node = disk.start(&config, &[]);
     while disk.used_percent() < OWN {
         let here = node.confirmed();
         post(&node, here);
@@ -130,7 +133,7 @@ fn a_disk_that_somebody_fills_to_the_last_byte_is_made_room_on() {
     node.kill();
     disk.fill("one");
     assert_eq!(disk.used_percent(), 100);
-    let mut node = disk.start(&config, &text);
+    let mut node = disk.start(&config, &[]);
     node.wait_confirmed(before + 3);
     assert!(disk.used_percent() <= MOST_USED, "{} %", disk.used_percent());
 
@@ -141,12 +144,31 @@ fn a_disk_that_somebody_fills_to_the_last_byte_is_made_room_on() {
         None => node,
         Some(said) => {
             assert!(said.contains("No space left on device"), "{said}");
-            let node = disk.start(&config, &text);
+            let node = disk.start(&config, &[]);
             node.wait_confirmed(before + 15);
             node
         }
     };
     assert!(disk.used_percent() <= MOST_USED, "{} %", disk.used_percent());
     assert_eq!(node.get("/health").status, 200);
+    node.stop();
+}
+
+/// One that has nothing to give up but its ballast.
+#[test]
+fn a_young_store_goes_on_while_the_disk_stays_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new(&folder.path().join("disk"), LARGER_MIB);
+    let config = folder.path().join("node.toml");
+    let node = disk.start(&config, &["--ballast"]);
+    node.wait_confirmed(3);
+    let before = node.confirmed();
+    node.kill();
+    disk.fill("one");
+    // More than one epoch.
+    let mut node = disk.start(&config, &["--ballast"]);
+    if let Some(said) = node.ends_or_reaches(before + 25) {
+        panic!("{said}");
+    }
     node.stop();
 }

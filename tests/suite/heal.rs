@@ -57,10 +57,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// One fault in one file of the store or of the snapshots. Says what.
+/// One fault in one file of the node's folder. Says what.
 fn harm(data: &Path, dice: &mut Dice) -> String {
-    let mut all = files(&data.join("store"));
-    all.extend(files(&data.join("snapshots")));
+    let all = files(data);
     // The small and the empty ones, of which there are many, no more often than those with the data.
     let large = all.iter().filter(|path| fs::metadata(path).unwrap().len() > 0).cloned().collect::<Vec<_>>();
     let path = if dice.below(4) > 0 { &large[dice.below(large.len())] } else { &all[dice.below(all.len())] };
@@ -195,6 +194,8 @@ fn one_fault(healthy: &Path, recording: &Recording, blocks: &[Vec<u8>], seed: u6
     copy(healthy, folder.path());
     let fault = harm(&folder.path().join("data"), &mut Dice(seed));
     let (said, report) = mended(folder.path(), blocks, &format!("fault {seed}, {fault}"));
+    // It is still the same to others.
+    assert_eq!(peer_id(folder.path()), peer_id(healthy), "fault {seed}, {fault}: {said:#?}");
     let confirmed = report["ledgerIndex"].as_u64().unwrap();
     if confirmed == 466 {
         let hash = recording.ledger_hash("database at 466");
@@ -209,6 +210,10 @@ fn one_fault(healthy: &Path, recording: &Recording, blocks: &[Vec<u8>], seed: u6
         (_, confirmed) => format!("mended: {mended}, ends at {confirmed}"),
     };
     (fault, outcome)
+}
+
+fn peer_id(folder: &Path) -> String {
+    osmia::identity::Identity::load(&folder.join("data/identity")).unwrap().unwrap().peer_id()
 }
 
 /// Lets a node mend what it has. What it said, and what there is then.

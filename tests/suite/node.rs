@@ -79,17 +79,24 @@ impl Node {
 
     /// Starts with a whole configuration on a data folder.
     pub(crate) fn start_with(config: &Path, text: &str, data: &Path) -> Self {
-        Self::start_by(Command::new(env!("CARGO_BIN_EXE_osmia")), config, text, data)
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_osmia")), config, text, data, &[])
     }
 
-    /// The same by a command that takes the node's arguments.
-    pub(crate) fn start_by(mut command: Command, config: &Path, text: &str, data: &Path) -> Self {
+    /// The same by a command that takes the node's arguments, and `more` of them.
+    pub(crate) fn start_by(
+        mut command: Command,
+        config: &Path,
+        text: &str,
+        data: &Path,
+        more: &[&str],
+    ) -> Self {
         std::fs::write(config, text).unwrap();
         let mut child = command
             .args(["node", "--config"])
             .arg(config)
             .arg("--data")
             .arg(data)
+            .args(more)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -1,5 +1,7 @@
 //! Small files that must be whole after a power cut.
 
+pub mod twice;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,6 +34,9 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// At least a tenth of a disk stays free, but no more than this.
 const MOST_RESERVED: u64 = 1 << 30;
 
+/// Opening a store takes some MiB.
+const LEAST_RESERVED: u64 = 16 << 20;
+
 /// Room on the disk that a folder lies on, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
@@ -55,9 +60,9 @@ impl Room {
         self.free.saturating_sub(self.reserve)
     }
 
-    /// The same for what makes room: a quarter of the reserve stays.
+    /// The same for what makes room: a quarter of the reserve stays, and what a start needs.
     pub fn spare_of_reserve(self) -> u64 {
-        self.free.saturating_sub(self.reserve / 4)
+        self.free.saturating_sub((self.reserve / 4).max(LEAST_RESERVED).min(self.reserve))
     }
 }
 
