@@ -35,6 +35,10 @@ impl State {
     }
 }
 
+/// Of the node's own words, that many are kept, and that many letters of each.
+const NODE_NOTICES: usize = 8;
+const NOTICE_LETTERS: usize = 300;
+
 /// Everything that is told. Plain words; no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Status {
@@ -46,6 +50,8 @@ pub struct Status {
     pub what_to_do: String,
     /// What else the owner should know.
     pub notices: Vec<String>,
+    /// The same, of the node: how it healed itself.
+    pub node_did: Vec<String>,
     /// Name of the board file.
     pub board: String,
     /// Of this program.
@@ -100,6 +106,18 @@ impl Status {
         }
     }
 
+    /// What the node did by itself, and its owner should know. It is no trusted source: of its last few words, a line each is
+    /// shown.
+    pub fn node_did(&mut self, text: &str) {
+        let line =
+            text.chars().filter(|letter| !letter.is_control()).take(NOTICE_LETTERS).collect::<String>();
+        self.node_did.retain(|before| *before != line);
+        self.node_did.push(line);
+        if self.node_did.len() > NODE_NOTICES {
+            self.node_did.remove(0);
+        }
+    }
+
     /// A mistake in the configuration, which is told even while the node works.
     pub fn mistake(&mut self, mistake: &str) {
         let what_to_do =
@@ -151,6 +169,17 @@ mod tests {
         assert_eq!(status, told);
         status.stop();
         assert_eq!((status.state, status.why.as_str()), (State::Stopping, ""));
+    }
+
+    #[test]
+    fn of_the_nodes_words_the_last_few_are_kept() {
+        let mut status = Status::new("test", "1");
+        (0..20).for_each(|number| status.node_did(&format!("healed {number}")));
+        status.node_did("healed 18");
+        status.node_did(&"x\n".repeat(1_000));
+        assert_eq!(status.node_did.len(), 8);
+        assert_eq!(status.node_did[6], "healed 18");
+        assert_eq!(status.node_did[7], "x".repeat(300));
     }
 
     #[test]

@@ -414,10 +414,23 @@ fn peering(checker: &Checker<'_>, raw: &RawPeering, mdns: bool) -> Result<Peerin
         let at = Spanned::new(last.address.span(), 0);
         limit("peering.peers", raw.peers.len(), &at)?;
     }
+    let peers = raw.peers.iter().map(peer).collect::<Result<Vec<_>, _>>()?;
+    for (at, raw) in raw.peers.iter().enumerate() {
+        let id = &peers[at].address.id;
+        if peers[..at].iter().any(|before| before.address.id == *id) {
+            let problem = format!("peer {id} is named twice");
+            return Err(checker.error(
+                "peering.peers.address",
+                &raw.address,
+                problem,
+                "keep one of its addresses",
+            ));
+        }
+    }
     Ok(Peering {
         bind: raw.bind.iter().map(bind).collect::<Result<_, _>>()?,
         unknown_peers: *unknown.get_ref(),
-        peers: raw.peers.iter().map(peer).collect::<Result<_, _>>()?,
+        peers,
         mdns,
     })
 }

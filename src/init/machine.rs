@@ -277,6 +277,7 @@ impl Machine {
         match words.next() {
             Some("alive") => {}
             Some("peer") => return self.peer_said(words),
+            Some("did") => return self.status.node_did(line.trim_start_matches("did ")),
             Some(_) | None => return,
         }
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());

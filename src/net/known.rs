@@ -113,7 +113,7 @@ impl KnownPeers {
         self.peers.iter()
     }
 
-    /// Names a peer, for good.
+    /// Names a peer, for good; one that was named by the API may be somewhere else now.
     ///
     /// # Errors
     /// Why not, in words for who asked.
@@ -125,15 +125,27 @@ impl KnownPeers {
     ) -> Result<PeerId, AddError> {
         let unfit = || AddError::Unfit("multiAddress: the peer id is none".to_owned());
         let id = address.id.parse().map_err(|_| unfit())?;
-        if self.peers.contains_key(&id) {
-            return Ok(id);
+        let before = self.peers.get(&id).cloned();
+        match &before {
+            // HORNET: > a peer that is known is no error
+            Some(known) if known.address == address => return Ok(id),
+            Some(known) if known.configured => {
+                let at = &known.address;
+                return Err(AddError::Unfit(format!(
+                    "multiAddress: the configuration names this peer, at {at}; change peering.peers there"
+                )));
+            }
+            None if self.peers.len() >= MOST => {
+                return Err(AddError::Unfit(format!("{MOST} peers are named already; remove one first")));
+            }
+            Some(_) | None => {}
         }
-        if self.peers.len() >= MOST {
-            return Err(AddError::Unfit(format!("{MOST} peers are named already; remove one first")));
-        }
+        let alias = alias.or_else(|| before.as_ref()?.alias.clone());
+        self.peers.remove(&id);
         self.insert(address, alias, false, now);
         if let Err(error) = self.save() {
             self.peers.remove(&id);
+            self.peers.extend(before.map(|known| (id, known)));
             return Err(AddError::File(error.to_string()));
         }
         Ok(id)
@@ -205,7 +217,7 @@ impl KnownPeers {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{KnownPeers, NamedPeer, PeerAddress};
+    use super::{AddError, KnownPeers, NamedPeer, PeerAddress};
 
     fn address(host: u8, id: &str) -> PeerAddress {
         PeerAddress::parse(&format!("/ip4/192.0.2.{host}/tcp/15600/p2p/{id}")).unwrap()
@@ -223,11 +235,18 @@ mod tests {
         let open = || KnownPeers::open(folder.path(), &configured, now);
         let mut peers = open();
         let id = peers.add(address(2, ids[1]), Some("two".into()), now).unwrap();
-        assert_eq!(peers.add(address(3, ids[1]), Some("three".into()), now), Ok(id));
+        assert_eq!(peers.add(address(2, ids[1]), Some("three".into()), now), Ok(id));
+        let refused = peers.add(address(3, ids[0]), None, now);
+        assert!(matches!(refused, Err(AddError::Unfit(why)) if why.contains("change peering.peers")));
         let peers = open();
         assert_eq!(peers.iter().count(), 2);
         let known = peers.get(&id).unwrap();
         assert_eq!((known.address.host.as_str(), known.alias.as_deref()), ("192.0.2.2", Some("two")));
+        let mut peers = open();
+        assert_eq!(peers.add(address(3, ids[1]), None, now), Ok(id));
+        let peers = open();
+        let known = peers.get(&id).unwrap();
+        assert_eq!((known.address.host.as_str(), known.alias.as_deref()), ("192.0.2.3", Some("two")));
         let mut peers = open();
         assert_eq!((peers.remove(&id), peers.remove(&id)), (Ok(true), Ok(false)));
         assert_eq!(open().iter().count(), 1);

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use super::engine_thread::EngineThread;
 use super::founding::Founding;
 use super::starting::Starting;
+use super::supervised;
 use crate::config::Config;
 use crate::handle::Facts;
 use crate::keeper::Keeper;
@@ -57,7 +58,7 @@ impl Opening<'_> {
                 self.tell(&mut starting, "mending the store")?;
                 self.inspect(&mut starting).await?;
                 for done in mend::put_aside(&self.folder, &self.suspects)? {
-                    tracing::warn!("the store heals itself: {done}");
+                    self.healed(&done);
                     self.tell(&mut starting, &format!("mending the store: {done}"))?;
                 }
             }
@@ -68,9 +69,7 @@ impl Opening<'_> {
                 Err(error) => match error.downcast_ref::<Gap>() {
                     Some(Gap { fresh, .. }) => {
                         tracing::warn!("{error:#}");
-                        for done in mend::bridge(&self.folder, *fresh)? {
-                            tracing::warn!("the store heals itself: {done}");
-                        }
+                        mend::bridge(&self.folder, *fresh)?.iter().for_each(|done| self.healed(done));
                     }
                     None => {
                         if error.is::<Panicked>() {
@@ -83,6 +82,14 @@ impl Opening<'_> {
             }
         }
         anyhow::bail!("{}: the store cannot be mended: move it away to start afresh", self.folder.display())
+    }
+
+    /// Tells the owner.
+    fn healed(&self, done: &str) {
+        tracing::warn!("the store heals itself: {done}");
+        if self.probe.is_some() {
+            supervised::did(&format!("The store healed itself: {done}."));
+        }
     }
 
     fn is_damaged(&self) -> anyhow::Result<bool> {
@@ -208,7 +215,7 @@ impl Opening<'_> {
             engine.sync()?;
             mend::salvaged(folder)?;
             let confirmed = engine.confirmed().0;
-            tracing::warn!(blocks = count, confirmed, "the store heals itself: blocks taken back");
+            self.healed(&format!("{count} blocks taken back, now at milestone {confirmed}"));
         }
         if let Some(starting) = starting {
             starting.end().await;

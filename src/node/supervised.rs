@@ -4,8 +4,9 @@
 //! counts the engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
 //! `written` what was written to disks and `blocks` the blocks stored, in bytes since the start; each may be `-`. Before the first
 //! of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers are not told how to join,
-//! `issues` when the milestones are its own. It hears `go` before anything else ([`crate::confine::await_go`]), then `clock trusted`
-//! or `clock untrusted`, and `names <address> …`, the name servers of the local network.
+//! `issues` when the milestones are its own. `did <text>` is what it did by itself, for its owner. It hears `go` before anything
+//! else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and `names <address> …`, the name servers of the
+//! local network.
 
 use std::io::{BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +58,12 @@ pub(super) fn report_starting(progress: Arc<Progress>, stop: watch::Receiver<boo
         }
     };
     std::thread::Builder::new().name("report".into()).spawn(run).map(drop).context("starting the report")
+}
+
+/// What the node did by itself, for its owner.
+pub(super) fn did(text: &str) {
+    // Nobody may listen.
+    let _ = write_line(&format!("did {}", text.replace(['\n', '\r'], " ")));
 }
 
 /// What others may know of the node.

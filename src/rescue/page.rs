@@ -38,8 +38,10 @@ pub(super) fn html(status: &str, log: &str) -> String {
             page.push_str(&format!("<p class=\"{class}\">{}</p>", field(name)));
         }
     }
-    for notice in status["notices"].as_array().into_iter().flatten() {
-        page.push_str(&format!("<p>{}</p>", escaped(&words(notice))));
+    for kind in ["notices", "node_did"] {
+        for notice in status[kind].as_array().into_iter().flatten() {
+            page.push_str(&format!("<p>{}</p>", escaped(&words(notice))));
+        }
     }
     page.push_str("<dl>");
     for (name, label) in FIELDS {

@@ -9,7 +9,6 @@ use osmia::protocol::id::MilestoneIndex;
 use osmia::store::{Limits, PruneError, Store};
 use serde_json::{Value, json};
 
-use crate::http;
 use crate::node::Node;
 use crate::snapshot::{Model, loaded, written};
 
