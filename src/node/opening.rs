@@ -167,14 +167,15 @@ impl Opening<'_> {
             recovered.map(|recovered| (store, recovered))
         };
         let recovered = self.aside(recover).await?;
-        recovered.map_err(|error| match error {
-            Error::Gap { .. } => Gap { fresh, error }.into(),
-            Error::Behind { ref parts, .. } => {
+        recovered.map_err(|error| {
+            if let Error::Behind { parts, .. } = &error {
                 // Not before the store was dropped: of what is known to be damaged, it would not let go.
                 parts.iter().for_each(|part| self.suspects.add(part));
-                error.into()
             }
-            error => error.into(),
+            match matches!(error, Error::Gap { .. }) {
+                true => Gap { fresh, error }.into(),
+                false => error.into(),
+            }
         })
     }
 

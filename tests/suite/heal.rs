@@ -239,6 +239,9 @@ fn mended(folder: &Path, blocks: &[Vec<u8>], fault: &str) -> (Vec<String>, Value
     panic!("never mended: {fault}: {said:#?}");
 }
 
+/// What happens to a node's folder.
+type Harm<'a> = &'a dyn Fn(&Path);
+
 /// What a run tells of itself beside the databases may be wrong, and an epoch may be gone: nothing else is lost for that.
 #[test]
 fn no_more_is_lost_than_what_is_gone() {
@@ -250,7 +253,7 @@ fn no_more_is_lost_than_what_is_gone() {
         fs::write(data.join("store/head"), bytes).unwrap();
     };
     // Ten epochs of 47 milestones; the newest of 43.
-    let faults: [(&str, u64, &dyn Fn(&Path)); 4] = [
+    let faults: [(&str, u64, Harm<'_>); 4] = [
         ("head too high", 466, &claim),
         ("the same after a power cut", 466, &|data| {
             claim(data);

@@ -59,6 +59,9 @@ fn flip_in_address(bytes: &mut Vec<u8>) {
     panic!("no such place");
 }
 
+/// What happens to a node's folder.
+type Harm<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn a_ledger_is_made_again_from_what_is_whole() {
     let healthy = tempfile::tempdir().unwrap();
@@ -68,7 +71,7 @@ fn a_ledger_is_made_again_from_what_is_whole() {
     let output = genesis(&node);
     node.stop();
     let lose_ledger = |data: &Path| fs::remove_dir_all(data.join("store/ledger")).unwrap();
-    let faults: [(&str, &dyn Fn(&Path)); 5] = [
+    let faults: [(&str, Harm<'_>); 5] = [
         ("nothing else", &|_| {}),
         ("a bit of the full snapshot", &|data| change(data, FULL, flip_in_address)),
         ("a bit of the delta", &|data| change(data, DELTA, |bytes| *bytes.last_mut().unwrap() ^= 1)),
