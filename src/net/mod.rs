@@ -159,7 +159,7 @@ pub struct Net {
     around: Around,
     /// Nodes that are told how to join.
     joining: JoinSet<()>,
-    streams: JoinSet<PeerId>,
+    streams: JoinSet<(PeerId, ConnectionId)>,
     look_ups: JoinSet<Found>,
     /// Where the other end of each connection is.
     places: HashMap<ConnectionId, Multiaddr>,
@@ -252,7 +252,7 @@ impl Net {
                 }
                 event = self.swarm.select_next_some() => self.swarm_event(event),
                 Some(request) = requests.recv() => self.request(request),
-                Some(ended) = self.streams.join_next() => self.ended(ended.ok()),
+                Some(ended) = self.streams.join_next() => ended.into_iter().for_each(|ended| self.ended(ended)),
                 Some(Ok((peer, found))) = self.look_ups.join_next() => self.found(peer, found),
                 Some(_) = self.joining.join_next() => {}
                 neighbours = neighbours(&mut self.lan) => self.meet(neighbours),
@@ -366,7 +366,7 @@ impl Net {
                 let run = stream::run(self.parts.clone(), slot, link, stream);
                 self.streams.spawn(async move {
                     run.await;
-                    peer
+                    (peer, connection)
                 });
             }
             None => {
@@ -519,9 +519,11 @@ impl Net {
     }
 
     /// HORNET: > with its stream, the connection is closed
-    fn ended(&mut self, peer: Option<PeerId>) {
-        if let Some(peer) = peer.filter(|peer| self.hub.find(peer).is_none()) {
-            self.leave(peer);
+    ///
+    /// That one alone: when both dialled at the same time, the stream that stays may still be on its way on the other.
+    fn ended(&mut self, (peer, connection): (PeerId, ConnectionId)) {
+        if self.hub.find(&peer).is_none_or(|(_, link)| link.connection != connection) {
+            self.swarm.close_connection(connection);
         }
     }
 
