@@ -10,12 +10,12 @@ use tokio::net::TcpListener;
 use super::engine_thread::EngineThread;
 use super::founding::Founding;
 use super::starting::Starting;
-use super::supervised;
 use crate::config::Config;
 use crate::handle::Facts;
 use crate::keeper::Keeper;
 use crate::keeper::web::Names;
 use crate::ledger::authority::Authority;
+use crate::node::supervised;
 use crate::protocol::id::MilestoneIndex;
 use crate::store::{self, Error, Limits, Recovered, Store, Suspects, mend};
 

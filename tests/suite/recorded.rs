@@ -592,6 +592,7 @@ fn the_delta_snapshot_is_the_recorded_one() {
             let (full, delta) = ("full_snapshot.bin", "delta_snapshot.bin");
             std::fs::copy(recording.folder.join("genesis_full.bin"), snapshots.path().join(full)).unwrap();
             let keeper = Keeper::open(snapshots.path().to_path_buf());
+            keeper.vouch().unwrap();
             for step in steps {
                 let kind = keeper.lead_on(&store.reader(), MilestoneIndex(step), Sizes::HORNET).unwrap();
                 assert_eq!(kind, Kind::Delta);
