@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use ed25519_zebra::SigningKey;
 use ed25519_zebra::ed25519::pkcs8::spki::der::pem::LineEnding;
-use ed25519_zebra::ed25519::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use ed25519_zebra::ed25519::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
+use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use libp2p_identity::Keypair;
 
 use crate::files;
-use crate::files::twice::{self, Found};
+use crate::files::twice::{self, Found, Writer};
 
 /// Name of the file in the node's folder of keys; the same form as HORNET's.
 const FILE: &str = "identity.key";
@@ -53,10 +53,9 @@ impl Identity {
     pub fn load(folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(FILE);
         let wrong = |problem: String| Error { path: path.display().to_string(), problem };
-        let parse = |text: &[u8]| SigningKey::from_pkcs8_pem(std::str::from_utf8(text).ok()?).ok();
-        match twice::read(&path, MODE, parse).map_err(|error| wrong(error.to_string()))? {
+        match twice::read(&path, MODE, Writer::Program, parse).map_err(|error| wrong(error.to_string()))? {
             Found::Missing => Ok(None),
-            Found::Whole(key) => Ok(Some(Self::from_seed(key.into()))),
+            Found::Whole(seed) => Ok(Some(Self::from_seed(seed))),
             Found::Damaged => Err(wrong(
                 "is no Ed25519 key in PKCS#8 PEM, and neither is its copy; restore it from a backup, or delete both to get \
                  a new identity"
@@ -104,6 +103,14 @@ impl Identity {
     }
 }
 
+/// The seed in a PKCS#8 file. ([`SigningKey`]'s own way to read one panics at damage.)
+fn parse(text: &[u8]) -> Option<[u8; 32]> {
+    let pair = KeypairBytes::from_pkcs8_pem(std::str::from_utf8(text).ok()?).ok()?;
+    let public: [u8; 32] = VerificationKeyBytes::from(&SigningKey::from(pair.secret_key)).into();
+    let belongs = pair.public_key.is_none_or(|told| told.to_bytes() == public);
+    belongs.then_some(pair.secret_key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Identity;
@@ -118,6 +125,15 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         // 48 bytes, as Go writes a key.
         assert_eq!(text.lines().nth(1).map(str::len), Some(64), "{text}");
+        for at in 0..text.len() {
+            for bit in 0..8 {
+                let mut flipped = text.clone().into_bytes();
+                flipped[at] ^= 1 << bit;
+                std::fs::write(&file, flipped).unwrap();
+                let found = Identity::load_or_create(folder.path()).unwrap().peer_id();
+                assert_eq!(found, made.peer_id(), "bit {bit} of byte {at}");
+            }
+        }
         std::fs::write(&file, &text[..60]).unwrap();
         assert_eq!(Identity::load_or_create(folder.path()).unwrap().peer_id(), made.peer_id());
         std::fs::write(&file, &text[..60]).unwrap();

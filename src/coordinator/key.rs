@@ -7,7 +7,7 @@ use ed25519_zebra::{SigningKey, VerificationKey};
 use super::Error;
 use super::state::State;
 use crate::files;
-use crate::files::twice::{self, Found};
+use crate::files::twice::{self, Found, Writer};
 use crate::protocol::hex;
 use crate::protocol::id::MilestoneId;
 use crate::protocol::milestone::Signature;
@@ -41,7 +41,9 @@ impl Key {
             let text = std::str::from_utf8(text).ok()?;
             hex::decode_array::<32>("key", text.trim()).ok()
         };
-        match twice::read(path, MODE, parse).map_err(|error| wrong(path, &error.to_string()))? {
+        match twice::read(path, MODE, Writer::Program, parse)
+            .map_err(|error| wrong(path, &error.to_string()))?
+        {
             Found::Missing => Ok(None),
             Found::Whole(seed) => Ok(Some(Self::from_seed(seed))),
             Found::Damaged => Err(wrong(

@@ -1,5 +1,8 @@
 //! The newest signed milestone, on disk before anybody else sees it.
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,9 @@ const FILE: &str = "coordinator.state";
 
 /// The file holds its line twice, each in pages of its own: what damages one is healed from the other.
 const PAGE_BYTES: usize = 4_096;
+
+/// Twice a block of 32 KiB in hexadecimal digits, and the rest.
+const MOST_BYTES: usize = 1 << 18;
 
 /// What was signed last.
 #[derive(Debug)]
@@ -57,6 +63,23 @@ impl Line {
     }
 }
 
+/// What can be read of a file: zeros stand for pages that cannot.
+fn readable(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(MOST_BYTES);
+    let mut text = vec![0; length];
+    for (at, page) in (0..).step_by(PAGE_BYTES).zip(text.chunks_mut(PAGE_BYTES)) {
+        if let Err(error) = file.read_exact_at(page, at) {
+            tracing::warn!("{}: from byte {at}: {error}", path.display());
+            page.fill(0);
+        }
+    }
+    Ok(text)
+}
+
 impl State {
     pub(super) fn exists(folder: &Path) -> bool {
         folder.join(FILE).exists()
@@ -70,7 +93,10 @@ impl State {
     /// A file that is missing or damaged in both its halves is no error yet: the index is not known then.
     pub(super) fn load(folder: &Path) -> Self {
         let path = folder.join(FILE);
-        let text = std::fs::read(&path).unwrap_or_default();
+        let text = readable(&path).unwrap_or_else(|error| {
+            tracing::warn!("{}: {error}", path.display());
+            Vec::new()
+        });
         let mut lines = text.split(|byte| *byte == b'\n').filter_map(Line::read);
         let Some(line) = lines.next() else {
             return Self { path, index: None, block: String::new() };

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Replaces a file: the old or the new content survives a power cut, never a mixture. Two fsyncs.
 ///
@@ -66,6 +67,9 @@ impl Room {
     }
 }
 
+/// A process that was told to end, or was killed, is gone by then.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
 /// A folder that one process works on at a time, as long as this lives: two would take each other's work for left-overs.
 #[derive(Debug)]
 pub struct Hold(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
@@ -77,7 +81,14 @@ impl Hold {
     /// Another process has; those of the file system.
     pub fn of(folder: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        let take = || rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        let (started, mut taken) = (Instant::now(), take());
+        // One that is ending lets go of it a little later.
+        while taken == Err(rustix::io::Errno::WOULDBLOCK) && started.elapsed() < ENDS_WITHIN {
+            std::thread::sleep(Duration::from_millis(20));
+            taken = take();
+        }
+        match taken {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 "another process works on this folder; stop it first",

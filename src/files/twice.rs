@@ -1,7 +1,7 @@
 //! Small files that nothing can make again, as keys: each has a copy beside it, with a checksum, from which it is healed.
 //!
-//! The file itself keeps the form that other programs know. Whoever changes it by hand is believed: but a few bytes that differ
-//! are no other key, they are damage.
+//! The file itself keeps the form that other programs know. Whoever changes it by hand is believed: but a few bits that differ are
+//! no other key, they are damage.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,6 +13,15 @@ use crate::protocol::{blake2b_256, hex};
 
 /// Bytes in which a damaged file may differ from its copy. Two keys agree in a 32nd of their digits.
 const SLIGHTLY: usize = 8;
+
+/// Who writes such a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// This program; another one may bring a whole other file.
+    Program,
+    /// People as well: a letter that differs is what they meant.
+    People,
+}
 
 /// What became of such a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +52,12 @@ pub fn exists(path: &Path) -> bool {
 ///
 /// # Errors
 /// It must not be read; or it cannot be healed.
-pub fn read<T>(path: &Path, mode: u32, parse: impl Fn(&[u8]) -> Option<T>) -> io::Result<Found<T>> {
+pub fn read<T>(
+    path: &Path,
+    mode: u32,
+    writer: Writer,
+    parse: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Found<T>> {
     let file = match fs::read(path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -58,7 +72,9 @@ pub fn read<T>(path: &Path, mode: u32, parse: impl Fn(&[u8]) -> Option<T>) -> io
     let own = file.as_deref().and_then(&parse);
     let kept = copy.as_deref().and_then(|copy| Some((copy, parse(copy)?)));
     match (file, own, kept) {
-        (Some(file), Some(_), Some((copy, kept))) if differ_slightly(&file, copy) => {
+        (Some(file), Some(_), Some((copy, kept)))
+            if writer == Writer::Program && differ_slightly(&file, copy) =>
+        {
             heal(path, copy, mode)?;
             Ok(Found::Whole(kept))
         }
@@ -126,7 +142,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Found, copy_path, exists, read, write};
+    use super::{Found, Writer, copy_path, exists, read, write};
 
     const KEY: &[u8] = b"0x0123456789abcdef0123456789abcdef";
 
@@ -137,7 +153,7 @@ mod tests {
     }
 
     fn found(path: &Path) -> Found<Vec<u8>> {
-        read(path, 0o600, parse).unwrap()
+        read(path, 0o600, Writer::Program, parse).unwrap()
     }
 
     /// Both are as they were.
@@ -184,6 +200,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.key");
         write(&path, KEY, 0o600).unwrap();
+        let edited = b"0x0123456789abcdef0123456789abcdee";
+        fs::write(&path, edited).unwrap();
+        assert_eq!(read(&path, 0o600, Writer::People, parse).unwrap(), Found::Whole(edited.to_vec()));
         let other = b"0xfedcba9876543210fedcba9876543210";
         fs::write(&path, other).unwrap();
         assert_eq!(found(&path), Found::Whole(other.to_vec()));

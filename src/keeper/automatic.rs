@@ -71,7 +71,7 @@ pub async fn run(
     mut status: watch::Receiver<Arc<Status>>,
 ) -> anyhow::Result<()> {
     let (files, store, anchor) = (keeper.clone(), reader.clone(), keeper.anchor());
-    tokio::task::spawn_blocking(move || files.look(&store)).await??;
+    tokio::task::spawn_blocking(move || files.look(&store)).await?;
     let mut not_before = MilestoneIndex(0);
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();

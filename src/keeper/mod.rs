@@ -129,33 +129,41 @@ impl Keeper {
 
     /// The same, without what does not fit its checksums: that is put aside. A file of another length is another file, which its
     /// owner put there: of that, nothing is known. O(bytes).
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn whole_files(&self) -> io::Result<Option<(PathBuf, Option<PathBuf>)>> {
-        for name in [FULL, DELTA] {
-            let path = self.folder.join(name);
-            let (kept, length) = (Sums::kept_of(&path), self.bytes(name));
-            if kept.iter().any(|sums| sums.speaks_of(length)) && self.fitting(name, Sums::fit)?.is_none() {
-                self.put_aside(name)?;
+    pub fn whole_files(&self) -> Option<(PathBuf, Option<PathBuf>)> {
+        let is_damaged = |name: &str| {
+            let (kept, length) = (Sums::kept_of(&self.folder.join(name)), self.bytes(name));
+            let damaged = kept.iter().any(|sums| sums.speaks_of(length)) && !self.is_known(name);
+            if damaged {
+                self.put_aside(name);
             }
-        }
-        Ok(self.files())
+            damaged
+        };
+        let (full, delta) = (is_damaged(FULL), is_damaged(DELTA));
+        self.files().filter(|_| !full).map(|(path, led_on)| (path, led_on.filter(|_| !delta)))
+    }
+
+    /// Whether these are the files that the node wrote, or began with. O(bytes).
+    pub fn vouches_for_files(&self) -> bool {
+        self.files()
+            .is_some_and(|(_, delta)| self.is_known(FULL) && (delta.is_none() || self.is_known(DELTA)))
     }
 
     /// Puts the full snapshot aside: it is damaged.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn put_full_aside(&self) -> io::Result<()> {
-        self.put_aside(FULL)
+    pub fn put_full_aside(&self) {
+        self.put_aside(FULL);
     }
 
-    fn put_aside(&self, name: &str) -> io::Result<()> {
-        let path = self.folder.join(name);
+    /// What cannot be put aside is left out for now, and overwritten by the next snapshot.
+    fn put_aside(&self, name: &str) {
+        let (path, aside) = (self.folder.join(name), self.folder.join(damaged_name(name)));
         tracing::warn!("{}: damaged, and put aside", path.display());
-        fs::rename(&path, self.folder.join(damaged_name(name)))?;
-        files::sync_folder(&self.folder)
+        let moved = self
+            .remove(&damaged_name(name))
+            .and_then(|()| fs::rename(&path, &aside))
+            .and_then(|()| files::sync_folder(&self.folder));
+        if let Err(error) = moved {
+            tracing::warn!("{}: cannot be put aside: {error}", path.display());
+        }
     }
 
     /// The node began with what is there: it is known from now on.
@@ -165,30 +173,25 @@ impl Keeper {
     pub fn vouch(&self) -> io::Result<()> {
         for name in [FULL, DELTA] {
             let path = self.folder.join(name);
-            if path.exists() && self.fitting(name, Sums::fit)?.is_none() {
+            if path.exists() && !self.is_known(name) {
                 Sums::keep(&path, &[&Sums::of(&File::open(&path)?)?])?;
             }
         }
         Ok(())
     }
 
-    /// What is kept of a file that it fits; none, too, when there is no such file.
-    fn fitting(
-        &self,
-        name: &str,
-        fits: impl Fn(&Sums, &File) -> io::Result<bool>,
-    ) -> io::Result<Option<Sums>> {
+    fn is_known(&self, name: &str) -> bool {
+        self.fitting(name, Sums::fit).is_some()
+    }
+
+    /// What is kept of a file that it fits; none, too, when there is no such file, or it cannot be read: that is damage.
+    fn fitting(&self, name: &str, fits: impl Fn(&Sums, &File) -> io::Result<bool>) -> Option<Sums> {
         let path = self.folder.join(name);
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        for sums in Sums::kept_of(&path) {
-            if fits(&sums, &file)? {
-                return Ok(Some(sums));
-            }
-        }
-        Ok(None)
+        let file = File::open(&path).ok()?;
+        Sums::kept_of(&path).into_iter().find(|sums| {
+            let fit = fits(sums, &file);
+            fit.inspect_err(|error| tracing::warn!("{}: {error}", path.display())).unwrap_or(false)
+        })
     }
 
     /// Where the node's own files lead to.
@@ -197,19 +200,13 @@ impl Keeper {
     }
 
     /// Finds out where they lead to. What is damaged is put aside; the next snapshot is a full one then. O(their bytes).
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn look(&self, reader: &Reader) -> io::Result<()> {
-        self.whole_files()?;
-        let known = |name: &str| Ok::<_, io::Error>(self.fitting(name, Sums::fit)?.is_some());
-        if let Some(headers) = self.headers(reader)
-            && known(FULL)?
-            && (headers.delta.is_none() || known(DELTA)?)
+    pub fn look(&self, reader: &Reader) {
+        if self.whole_files().is_some()
+            && self.vouches_for_files()
+            && let Some(headers) = self.headers(reader)
         {
             self.anchor.reach(headers.reached());
         }
-        Ok(())
     }
 
     /// Where a full snapshot has to lie for an empty store to begin with it.
@@ -293,7 +290,7 @@ impl Keeper {
             return Ok(false);
         }
         let number = self.looked.fetch_add(1, Ordering::Relaxed);
-        if self.fitting(FULL, |sums, file| sums.fit_somewhere(file, number))?.is_none() {
+        if self.fitting(FULL, |sums, file| sums.fit_somewhere(file, number)).is_none() {
             return Ok(false);
         }
         let Some(delta) = headers.delta else {
@@ -301,7 +298,7 @@ impl Keeper {
             self.write_own(DELTA, |file| reader.extend_delta(&new, target, file).map(drop))?;
             return Ok(true);
         };
-        match self.fitting(DELTA, |sums, file| sums.fit_from(file, delta.entry_points_at))? {
+        match self.fitting(DELTA, |sums, file| sums.fit_from(file, delta.entry_points_at)) {
             Some(sums) => self.extend(reader, &delta, &sums, target).map(|()| true),
             None => Ok(false),
         }
@@ -396,7 +393,7 @@ impl Keeper {
         let path = self.folder.join(name);
         let sum = |file: &File| {
             // The beginning says which milestone it is of.
-            let before = self.fitting(name, |sums, file| sums.fit_from(file, u64::MAX))?;
+            let before = self.fitting(name, |sums, file| sums.fit_from(file, u64::MAX));
             let new = Sums::of(file)?;
             Sums::keep(&path, &before.iter().fold(vec![&new], |all, one| [all, vec![one]].concat()))
         };
@@ -429,6 +426,9 @@ impl Keeper {
             buffered.flush()?;
             file.sync_all()?;
             then(&file)?;
+            if path.is_dir() {
+                fs::remove_dir_all(path)?;
+            }
             fs::rename(&temporary, path)?;
             Ok(files::sync_folder(&self.folder)?)
         });
@@ -440,7 +440,9 @@ impl Keeper {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.folder.join(name)) {
+        let path = self.folder.join(name);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => files::sync_folder(&self.folder),
         }

@@ -9,7 +9,7 @@ use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{NamedPeer, PeerAddress};
-use crate::files::twice::{self, Found};
+use crate::files::twice::{self, Found, Writer};
 use crate::handle::peers::AddError;
 
 /// Name of the file in the node's folder.
@@ -70,7 +70,7 @@ impl KnownPeers {
         let file = data.join(FILE);
         let mut this = Self { peers: BTreeMap::new(), file };
         let parse = |bytes: &[u8]| serde_json::from_slice::<PeeringFile>(bytes).ok();
-        let lines = match twice::read(&this.file, MODE, parse) {
+        let lines = match twice::read(&this.file, MODE, Writer::People, parse) {
             Ok(Found::Whole(lines)) => lines,
             Ok(Found::Missing) => PeeringFile::default(),
             Ok(Found::Damaged) => {

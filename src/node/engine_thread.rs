@@ -202,6 +202,7 @@ impl EngineThread {
     /// What is due each second.
     fn tick(&mut self) -> anyhow::Result<()> {
         self.ticked = Instant::now();
+        self.store.make_room()?;
         let now_ms = self.now_ms();
         self.engine.tick(&self.reader, now_ms)?;
         self.perform(false)?;

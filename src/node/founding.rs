@@ -48,16 +48,20 @@ impl Founding<'_> {
     /// Fills an empty ledger. Waits for as long as a snapshot is to be downloaded and no source has one.
     pub(super) async fn found(&self, store: &mut Store, names: Names) -> anyhow::Result<()> {
         let first = store.reader().first_milestone()?;
-        let mut files = tokio::task::block_in_place(|| self.usable_files(first.is_some()))?;
-        if files.is_none() && !self.config.snapshots.sources.is_empty() {
+        let mut files = tokio::task::block_in_place(|| self.usable_files(first.is_some()));
+        // What milestones did leads on from the network's beginning as well.
+        let has_all = first == Some(MilestoneIndex(1)) && self.knows_genesis_owner();
+        if files.is_none() && !has_all && !self.config.snapshots.sources.is_empty() {
             self.download(names).await?;
             files = self.keeper.files();
         }
+        if files.is_some() && has_all && !self.keeper.vouches_for_files() {
+            tracing::warn!("nothing is known of the snapshot that is there: left out");
+            files = None;
+        }
         tokio::task::block_in_place(|| match files {
             Some((full, delta)) => self.load(store, &full, delta.as_deref()),
-            // What milestones did leads on from the network's beginning as well.
-            None if first.is_none() => self.begin(store),
-            None if first == Some(MilestoneIndex(1)) && self.knows_genesis_owner() => self.begin(store),
+            None if first.is_none() || has_all => self.begin(store),
             None => anyhow::bail!(
                 "the ledger is lost, and there is no snapshot to make it again from: put one of this network into {}, or \
                  name sources of one in snapshots.sources",
@@ -68,22 +72,24 @@ impl Founding<'_> {
 
     /// The snapshot files, without what is damaged. What this node began with, or wrote, is put aside when it cannot be read;
     /// what is there at its first start is its owner's to mend.
-    fn usable_files(&self, has_blocks: bool) -> anyhow::Result<Option<(PathBuf, Option<PathBuf>)>> {
+    fn usable_files(&self, has_blocks: bool) -> Option<(PathBuf, Option<PathBuf>)> {
         self.progress.say("looking at the snapshot".to_owned());
-        let Some((full, delta)) = self.keeper.whole_files()? else { return Ok(None) };
+        // Whoever empties the store may have put another file there, whatever was known of the one before.
+        let files = if has_blocks { self.keeper.whole_files() } else { self.keeper.files() };
+        let (full, delta) = files?;
         // A full snapshot is good without its delta, too.
         if let Some(delta) = delta {
             match fetch::check(&full, Some(&delta), None) {
-                Ok(_) => return Ok(Some((full, Some(delta)))),
+                Ok(_) => return Some((full, Some(delta))),
                 Err(error) => tracing::warn!(%error, delta = %delta.display(), "left out"),
             }
         }
         if has_blocks && let Err(error) = fetch::check(&full, None, None) {
             tracing::warn!(%error, full = %full.display(), "left out");
-            self.keeper.put_full_aside()?;
-            return Ok(None);
+            self.keeper.put_full_aside();
+            return None;
         }
-        Ok(Some((full, None)))
+        Some((full, None))
     }
 
     async fn download(&self, names: Names) -> anyhow::Result<()> {
@@ -160,7 +166,7 @@ impl Founding<'_> {
         let mut filling = Filling { store, progress: self.progress };
         let base = self.load_files(&mut filling, full, delta);
         let base = base.with_context(|| full.display().to_string())?;
-        self.keeper.vouch()?;
+        self.keeper.vouch().context("keeping its checksums")?;
         Ok(filling.store.found(&base)?)
     }
 

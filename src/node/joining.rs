@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::starting::Starting;
 use crate::config::{Config, Join, NamedPeer, PeerAddress};
 use crate::engine::Network;
-use crate::files::twice::{self, Found};
+use crate::files::twice::{self, Found, Writer};
 use crate::identity::Identity;
 use crate::keeper::progress::Progress;
 use crate::keeper::web::Names;
@@ -90,7 +90,7 @@ impl Joining<'_> {
             let text = std::str::from_utf8(text).ok()?;
             text.parse::<toml::Table>().ok().filter(|table| !table.is_empty()).map(|_| text.to_owned())
         };
-        match twice::read(&file, MODE, parse).with_context(|| file.display().to_string())? {
+        match twice::read(&file, MODE, Writer::Program, parse).with_context(|| file.display().to_string())? {
             Found::Whole(text) => {
                 self.finish()?;
                 return self.introduced(&text).with_context(|| {

@@ -152,7 +152,17 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
         .context("starting the runtime")?;
     let result = runtime.block_on(serve(config, data, board, usage, work, suspects));
     runtime.shutdown_timeout(Duration::from_secs(5));
-    result
+    result.map_err(|error| match is_for_want_of_room(&error) {
+        true => error.context("the disk is full: make room, and start again; nothing is lost"),
+        false => error,
+    })
+}
+
+fn is_for_want_of_room(error: &anyhow::Error) -> bool {
+    let is_full = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::StorageFull;
+    // Not every error tells what it comes from.
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_full))
+        || format!("{error:#}").contains("No space left on device")
 }
 
 /// A panic of a request is that request's; one of the start or of the engine ends the node at once: unwinding

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::handles::{Db, Handles, Held, Record, Records};
+use super::handles::{Db, Handles, Held, Record, Records, readable_blocks};
 use super::ids::Lookup;
 use super::metadata::guard;
 use super::seal::{Filter, Seal};
@@ -95,12 +95,7 @@ impl Epoch {
     fn open_checked(&self) -> Result<Held, Error> {
         let io = |source| Error::Io { doing: "opening epoch", path: self.path.clone(), source };
         guard(&self.path)?;
-        let config = sled::Config::new()
-            .path(&self.path)
-            .cache_capacity_bytes(self.manner.cache_bytes)
-            .zstd_compression_level(COMPRESSION)
-            // Never by itself (in ten years), and not at each dropped handle either: the commit alone flushes.
-            .flush_every_ms(Some(315_360_000_000));
+        let config = self.config();
         let db: Db = unlocked(|| config.open()).map_err(io)?;
         let ids = Lookup::of(&self.path, self.seal.get().is_some());
         let handles = Handles::new(db, ids, self.path.clone(), self.manner.suspects.clone());
@@ -115,6 +110,29 @@ impl Epoch {
             return Err(Error::Damaged { path: self.path.clone(), record: "end" });
         }
         Ok(handles)
+    }
+
+    /// The blocks of a damaged epoch that can be read, see [`readable_blocks`].
+    pub(super) fn salvage(&self, from: MilestoneIndex, most_bytes: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let io = |source| Error::Io { doing: "opening epoch", path: self.path.clone(), source };
+        guard(&self.path)?;
+        let config = self.config();
+        let db: Db = unlocked(|| config.open()).map_err(io)?;
+        let found = readable_blocks(&db, from, most_bytes).map_err(io);
+        if !found.as_ref().is_ok_and(|(_, whole)| *whole) {
+            // After a read that failed, sled waits for ever for its last flush.
+            std::mem::forget(db);
+        }
+        Ok(found?.0)
+    }
+
+    fn config(&self) -> sled::Config {
+        sled::Config::new()
+            .path(&self.path)
+            .cache_capacity_bytes(self.manner.cache_bytes)
+            .zstd_compression_level(COMPRESSION)
+            // Never by itself (in ten years), and not at each dropped handle either: the commit alone flushes.
+            .flush_every_ms(Some(315_360_000_000))
     }
 
     /// Reads under the epoch's lock; opens the folder first when it is closed.

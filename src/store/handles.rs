@@ -417,43 +417,6 @@ impl Handles {
         value.map(|bytes| Reference::from_bytes(&bytes).ok_or_else(|| self.damaged("reference"))).transpose()
     }
 
-    /// The blocks that can be read, in order of arrival, from an interval on. What cannot is stepped over: a leaf at a time,
-    /// then an interval.
-    pub(super) fn readable_blocks(&self, from: MilestoneIndex, most_bytes: usize) -> Vec<Vec<u8>> {
-        /// Steps over a place that cannot be read, until the interval is given up, and until all is.
-        const STEPS: (u32, u32) = (64, 4_096);
-        /// Half a leaf.
-        const STEP: u32 = 8;
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        let mut at = BlockKey { interval: from, sequence: 0 };
-        let (mut steps, mut all_steps) = (0, 0);
-        while all_steps < STEPS.1 {
-            let next = self.block.range(at.to_bytes().as_slice()..keys::FILLER).next();
-            match next {
-                None => break,
-                Some(Ok((key, value))) => {
-                    let Some(key) = BlockKey::from_bytes(&key) else { break };
-                    bytes += value.len();
-                    if bytes > most_bytes {
-                        break;
-                    }
-                    found.push(value.to_vec());
-                    at = BlockKey { sequence: key.sequence.saturating_add(1), ..key };
-                    steps = 0;
-                }
-                Some(Err(_)) => {
-                    (steps, all_steps) = (steps + 1, all_steps + 1);
-                    at.sequence = at.sequence.saturating_add(STEP);
-                    if steps > STEPS.0 {
-                        at = BlockKey { interval: at.interval.next(), sequence: 0 };
-                        steps = 0;
-                    }
-                }
-            }
-        }
-        found
-    }
-
     /// Up to `count` blocks that come after that one in order of arrival and that a milestone references, with that.
     pub(super) fn references_after(
         &self,
@@ -500,4 +463,49 @@ impl Handles {
             .transpose()
             .map_err(|_| self.damaged("milestone index"))
     }
+}
+
+/// The blocks that can be read, in order of arrival, from an interval on. What cannot is stepped over: a leaf at a time,
+/// then an interval. The other trees, which may be damaged, are not looked at. Gives whether nothing was stepped over, too.
+///
+/// # Errors
+/// The tree cannot be opened.
+pub(super) fn readable_blocks(
+    db: &Db,
+    from: MilestoneIndex,
+    most_bytes: usize,
+) -> std::io::Result<(Vec<Vec<u8>>, bool)> {
+    /// Steps over a place that cannot be read, until the interval is given up, and until all is.
+    const STEPS: (u32, u32) = (64, 4_096);
+    /// Half a leaf.
+    const STEP: u32 = 8;
+    let blocks = db.open_tree(keys::BLOCK)?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut at = BlockKey { interval: from, sequence: 0 };
+    let (mut steps, mut all_steps) = (0, 0);
+    while all_steps < STEPS.1 {
+        let next = blocks.range(at.to_bytes().as_slice()..keys::FILLER).next();
+        match next {
+            None => break,
+            Some(Ok((key, value))) => {
+                let Some(key) = BlockKey::from_bytes(&key) else { break };
+                bytes += value.len();
+                if bytes > most_bytes {
+                    break;
+                }
+                found.push(value.to_vec());
+                at = BlockKey { sequence: key.sequence.saturating_add(1), ..key };
+                steps = 0;
+            }
+            Some(Err(_)) => {
+                (steps, all_steps) = (steps + 1, all_steps + 1);
+                at.sequence = at.sequence.saturating_add(STEP);
+                if steps > STEPS.0 {
+                    at = BlockKey { interval: at.interval.next(), sequence: 0 };
+                    steps = 0;
+                }
+            }
+        }
+    }
+    Ok((found, all_steps == 0))
 }

@@ -230,8 +230,8 @@ pub fn salvage(folder: &Path, limits: Limits, from: MilestoneIndex) -> Result<Op
     if epoch.sealed().is_some_and(|seal| !of_use(seal.intervals.map(|(_, last)| last))) {
         return Ok(Some(Vec::new()));
     }
-    match epoch.read(|epoch| Ok(Some(epoch.readable_blocks(from, MAX_SALVAGE_BYTES)))) {
-        Ok(found) => Ok(Some(found.unwrap_or_default())),
+    match epoch.salvage(from, MAX_SALVAGE_BYTES) {
+        Ok(found) => Ok(Some(found)),
         // This process found the damage: what it holds of the epoch is free when it ends.
         Err(error @ Error::Io { .. }) if error.is_for_now() => Err(error),
         Err(error) => {

@@ -307,7 +307,7 @@ impl Store {
     /// [`Error::Io`]; the store must not be used any more.
     pub fn commit(&mut self, confirmation: &Confirmation) -> Result<(), Error> {
         let index = confirmation.stamp.index;
-        ballast::give_back(&self.folder, &self.space)?;
+        self.make_room()?;
         // All are looked up before the first is written: nothing is left half done when that fails.
         let mut references = Vec::with_capacity(confirmation.referenced.len());
         for (white_flag_index, referenced) in (0..).zip(&confirmation.referenced) {
@@ -362,6 +362,14 @@ impl Store {
     pub fn carry_ballast(&mut self) -> Result<(), Error> {
         self.carries_ballast = true;
         ballast::lay(&self.folder, &self.space)
+    }
+
+    /// Gives the ballast back, if somebody filled the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn make_room(&self) -> Result<(), Error> {
+        if self.carries_ballast { ballast::give_back(&self.folder, &self.space) } else { Ok(()) }
     }
 
     /// From now on, nothing is pruned that a damaged ledger would be made again from, as long as there is room.

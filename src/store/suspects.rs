@@ -42,8 +42,8 @@ impl Suspects {
         Self { path: Some(path), found: watch::Sender::new(found), panics: watch::Sender::new(0) }
     }
 
-    /// For what is known to be damaged.
-    pub(super) fn unheard() -> Self {
+    /// For what is known to be damaged, or only looked at.
+    pub fn unheard() -> Self {
         Self { path: None, found: watch::Sender::new(BTreeSet::new()), panics: watch::Sender::new(0) }
     }
 

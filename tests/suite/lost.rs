@@ -71,9 +71,19 @@ fn a_ledger_is_made_again_from_what_is_whole() {
     let output = genesis(&node);
     node.stop();
     let lose_ledger = |data: &Path| fs::remove_dir_all(data.join("store/ledger")).unwrap();
-    let faults: [(&str, Harm<'_>); 5] = [
+    let faults: [(&str, Harm<'_>); 7] = [
         ("nothing else", &|_| {}),
         ("a bit of the full snapshot", &|data| change(data, FULL, flip_in_address)),
+        ("the same, and its checksums", &|data| {
+            change(data, FULL, flip_in_address);
+            fs::remove_file(data.join("snapshots/full_snapshot.bin.sums")).unwrap();
+        }),
+        ("folders in its place, and where it is put aside", &|data| {
+            fs::remove_file(data.join(FULL)).unwrap();
+            for name in ["full_snapshot.bin", "damaged-full_snapshot.bin"] {
+                fs::create_dir_all(data.join("snapshots").join(name).join("more")).unwrap();
+            }
+        }),
         ("a bit of the delta", &|data| change(data, DELTA, |bytes| *bytes.last_mut().unwrap() ^= 1)),
         ("the end of the full snapshot", &|data| {
             fs::remove_file(data.join("snapshots/full_snapshot.bin.sums")).unwrap();
@@ -94,6 +104,23 @@ fn a_ledger_is_made_again_from_what_is_whole() {
         node.wait_confirmed(node.confirmed() + 2);
         node.stop();
     }
+}
+
+/// Of an empty store nothing is known: whatever its owner put there, it begins with.
+#[test]
+fn who_empties_the_store_may_bring_another_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let node = start(folder.path(), FOUNDER);
+    node.wait_for("snapshot", |_| data.join(FULL).exists());
+    let before = genesis(&node);
+    node.stop();
+    fs::remove_dir_all(data.join("store")).unwrap();
+    let _ = fs::remove_file(data.join(DELTA));
+    change(&data, FULL, flip_in_address);
+    let node = start(folder.path(), FOUNDER);
+    assert!(genesis(&node) != before && node.confirmed() > 0);
+    node.stop();
 }
 
 /// Pruning by the owner, and a snapshot that is far behind.
