@@ -130,21 +130,24 @@ fn open(data: &Path, network: &str) -> anyhow::Result<Opened> {
     let held = hold(data)?;
     let limits = Limits { keep_milestones: u32::MAX, live_milestones: 5, cache_bytes: 4 << 20 };
     // What is damaged is told, and left to the node.
-    let suspects = Suspects::unheard();
-    end_at_panic();
+    let suspects = Suspects::of_a_look();
+    end_at_panic(suspects.clone());
     let mut store = Store::open_watched(&folder, network, limits, &suspects)?;
     let recovered = store.recover(0)?;
     Ok(Opened { store, recovered, _held: held })
 }
 
 /// sled panics on some damage, and then waits for ever for what it had begun.
-fn end_at_panic() {
+fn end_at_panic(suspects: Suspects) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
-        let error = json!({ "error": "the store is damaged: it cannot be read; the node mends it at its next start" });
-        // Whoever reads it as JSON finds that; everybody else has read the report.
-        let _ = writeln!(std::io::stdout(), "{error}");
+        suspects.blame_opened();
+        let parts = suspects.all().into_iter().collect::<Vec<_>>().join(", ");
+        let error = format!("damaged, and cannot be read: {parts}; the node mends it at its next start");
+        tracing::error!("{error}");
+        // For whoever reads JSON.
+        let _ = writeln!(std::io::stdout(), "{}", json!({ "error": error }));
         #[expect(clippy::exit, reason = "sled would wait for ever")]
         std::process::exit(101);
     }));
