@@ -395,6 +395,9 @@ impl Keeper {
             // The beginning says which milestone it is of.
             let before = self.fitting(name, |sums, file| sums.fit_from(file, u64::MAX));
             let new = Sums::of(file)?;
+            if path.is_dir() {
+                self.put_aside(name);
+            }
             Sums::keep(&path, &before.iter().fold(vec![&new], |all, one| [all, vec![one]].concat()))
         };
         self.write_then(&path, Room::spare_of_reserve, write, sum)
@@ -426,9 +429,6 @@ impl Keeper {
             buffered.flush()?;
             file.sync_all()?;
             then(&file)?;
-            if path.is_dir() {
-                fs::remove_dir_all(path)?;
-            }
             fs::rename(&temporary, path)?;
             Ok(files::sync_folder(&self.folder)?)
         });

@@ -1,8 +1,9 @@
 //! Checksums of the snapshot files that the node wrote, or began with: a file that says of itself what it should hold may still
 //! hold an address with a bit flipped, and would become the ledger.
 //!
-//! `full_snapshot.bin.sums`, `delta_snapshot.bin.sums`: two lines, of the file that stands there and of the one before or to come, so that
-//! a power cut between two writes leaves one that fits. A line is the length in bytes, BLAKE2b-256 of each mebibyte, and of all that.
+//! `full_snapshot.bin.sums`, `delta_snapshot.bin.sums`: two lines, of the file that stands there and of the one before or to
+//! come, so that a power cut between two writes leaves one that fits. A line is the length in bytes, BLAKE2b-256 of each mebibyte,
+//! and of all that.
 
 use std::fs::{self, File};
 use std::io;
