@@ -27,10 +27,8 @@ thread_local! {
 /// A folder in the store's, by its name. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Suspects {
-    /// `None`: it is not kept.
+    /// `None`: nobody is told.
     path: Option<PathBuf>,
-    /// Somebody is told.
-    heard: bool,
     found: watch::Sender<BTreeSet<String>>,
     panics: watch::Sender<u64>,
 }
@@ -42,18 +40,13 @@ impl Suspects {
         let text = fs::read_to_string(&path).unwrap_or_default();
         let found = text.lines().map(str::to_owned).collect();
         let found = watch::Sender::new(found);
-        Self { path: Some(path), heard: true, found, panics: watch::Sender::new(0) }
+        Self { path: Some(path), found, panics: watch::Sender::new(0) }
     }
 
     /// For what is known to be damaged.
     pub(super) fn unheard() -> Self {
-        Self { heard: false, ..Self::of_a_look() }
-    }
-
-    /// For whoever only looks, and leaves the mending to others.
-    pub fn of_a_look() -> Self {
         let found = watch::Sender::new(BTreeSet::new());
-        Self { path: None, heard: true, found, panics: watch::Sender::new(0) }
+        Self { path: None, found, panics: watch::Sender::new(0) }
     }
 
     /// Adds one; the next start knows it, too, if the disk takes it.
@@ -83,7 +76,7 @@ impl Suspects {
     /// This thread begins to open a part, or has opened it.
     pub(super) fn opening(&self, part: Option<&Path>) {
         // Of what is known to be damaged, nobody needs to know.
-        OPENING.set(part.filter(|_| self.heard).and_then(name_of));
+        OPENING.set(part.filter(|_| self.path.is_some()).and_then(name_of));
     }
 
     /// A thread panicked; what is being opened is to blame.

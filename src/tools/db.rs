@@ -129,8 +129,8 @@ fn open(data: &Path, network: &str) -> anyhow::Result<Opened> {
     );
     let held = hold(data)?;
     let limits = Limits { keep_milestones: u32::MAX, live_milestones: 5, cache_bytes: 4 << 20 };
-    // What is damaged is told, and left to the node.
-    let suspects = Suspects::of_a_look();
+    // What is damaged is noted, and mended by the node's next start.
+    let suspects = Suspects::of(&folder);
     end_at_panic(suspects.clone());
     let mut store = Store::open_watched(&folder, network, limits, &suspects)?;
     let recovered = store.recover(0)?;

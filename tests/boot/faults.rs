@@ -97,7 +97,10 @@ pub(crate) fn damage_is_told(_: &Card, lan: &host::Lan) {
     }
     assert_eq!(card.read_boot("autoboot.txt"), whole, "not mended");
     lan.forget();
-    card.write_data("/node/identity/coordinator.key", b"damaged");
+    // Of one of the two, it is healed.
+    for name in ["coordinator.key", "coordinator.key.copy"] {
+        card.write_data(&format!("/node/identity/{name}"), b"damaged");
+    }
     {
         let board = Board::boot(&card, &[]);
         page_says(&board, lan, "failing", "identity");
