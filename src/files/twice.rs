@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::{sync_folder, write_atomic};
 use crate::protocol::{blake2b_256, hex};
 
-/// Bytes in which a damaged file may differ from its copy. Two keys agree in a 32nd of their digits.
+/// Bytes in which a damaged file may differ from its copy; two keys differ in nearly all.
 const SLIGHTLY: usize = 8;
 
 /// Who writes such a file.

@@ -3,6 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -15,7 +16,9 @@ const NAME: &str = "ballast";
 /// As long as the disk has room for several of them. Where it cannot be, there is none.
 pub(super) fn lay(folder: &Path, space: &Space) -> Result<(), Error> {
     let (path, bytes) = (folder.join(NAME), space.ballast_bytes());
-    if path.exists() || space.spare_bytes()? < bytes.saturating_mul(4) {
+    // A power cut may leave one that is empty.
+    let lies = fs::metadata(&path).is_ok_and(|about| about.blocks().saturating_mul(512) >= bytes);
+    if lies || space.spare_bytes()? < bytes.saturating_mul(4) {
         return Ok(());
     }
     let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path);
@@ -40,5 +43,27 @@ pub(super) fn give_back(folder: &Path, space: &Space) -> Result<(), Error> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io("deleting", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::{NAME, lay};
+    use crate::store::space::Space;
+
+    #[test]
+    fn it_takes_its_room_also_after_a_power_cut_left_it_empty() {
+        // Where there is a disk below.
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let space = Space::of(folder.path()).unwrap();
+        let taken = || fs::metadata(folder.path().join(NAME)).unwrap().blocks() * 512;
+        for _ in 0..2 {
+            lay(folder.path(), &space).unwrap();
+            assert!(taken() >= space.ballast_bytes());
+            fs::write(folder.path().join(NAME), "").unwrap();
+        }
     }
 }
