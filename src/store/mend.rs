@@ -25,6 +25,9 @@ use crate::protocol::id::MilestoneIndex;
 
 const LEDGER: &str = "ledger";
 
+/// Those in the store's folder.
+const FILES: [&str; 7] = ["format", "head", "journal", "stopped", "suspect", "crashed", "ballast"];
+
 /// Most bytes of blocks that are taken back from one damaged epoch: as much as one holds.
 const MAX_SALVAGE_BYTES: usize = 96 << 20;
 
@@ -95,10 +98,31 @@ pub(super) fn put_epochs_aside(folder: &Path, numbers: &[u32]) -> Result<(), Err
 fn put(folder: &Path, part: &Path, name: &str) -> Result<(), Error> {
     let place = folder.join(name);
     if place.exists() {
-        fs::remove_dir_all(&place).map_err(Error::io("deleting", &place))?;
+        remove(&place)?;
     }
     fs::rename(part, &place).map_err(Error::io("renaming", part))?;
     files::sync_folder(folder).map_err(Error::io("syncing", folder))
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.map_err(Error::io("deleting", path))
+}
+
+/// Puts aside what is a folder where a file belongs, or a file where a folder does: it is as good as missing.
+pub(super) fn put_wrong_kinds_aside(folder: &Path) -> Result<(), Error> {
+    for name in names(folder)? {
+        let path = folder.join(&name);
+        let wrong = match path.is_dir() {
+            true => FILES.contains(&name.as_str()),
+            false => name == LEDGER || numbered(&name, 'e').is_some(),
+        };
+        if wrong {
+            tracing::error!("{}: of the wrong kind, and put aside", path.display());
+            put(folder, &path, &format!("damaged-{name}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn name(number: u32) -> String {
@@ -153,7 +177,7 @@ pub(super) fn give_back(folder: &Path) -> Result<(), Error> {
     for name in put_aside_names(folder)?.iter().filter(|name| name.starts_with("damaged-")) {
         let path = folder.join(name);
         tracing::warn!(path = %path.display(), "deleted: the disk is full");
-        fs::remove_dir_all(&path).map_err(Error::io("deleting", &path))?;
+        remove(&path)?;
     }
     Ok(())
 }

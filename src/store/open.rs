@@ -113,6 +113,9 @@ impl Store {
     ) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
         folder.parent().map_or(Ok(()), files::sync_folder).map_err(Error::io("syncing", folder))?;
+        if !limits.keeps_everything() {
+            mend::put_wrong_kinds_aside(folder)?;
+        }
         let format = Format::check(folder, network)?;
         let space = Space::of(folder)?;
         let mut numbers = tidy(folder, &space, limits)?;

@@ -86,15 +86,7 @@ pub fn run_db(Db { wish, data, network, json }: Db, out: &mut impl Write) -> any
         Wish::Export { out } => export(&data, &network, &out),
         Wish::Import { from, config } => import(&data, &from, &config),
     };
-    match answer {
-        Ok(answer) => super::tell(&answer, json, out),
-        Err(error) => {
-            if json {
-                writeln!(out, "{}", json!({ "error": format!("{error:#}") }))?;
-            }
-            Err(error)
-        }
-    }
+    super::tell(answer, json, out)
 }
 
 #[derive(Debug, Default, Serialize)]

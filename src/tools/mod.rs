@@ -171,27 +171,33 @@ pub fn run(Tools { tool, json }: Tools, out: &mut impl Write) -> anyhow::Result<
             let start = replay::Start { full, delta, data };
             return run_replay(&dir, &start, json, out);
         }
-        Tool::SnapInfo { snapshot } => files::info(&snapshot)?,
-        Tool::SnapHash { full, delta } => files::hash(&full, delta.as_deref())?,
+        Tool::SnapInfo { snapshot } => files::info(&snapshot),
+        Tool::SnapHash { full, delta } => files::hash(&full, delta.as_deref()),
         Tool::SnapGen { params, mint_address, treasury, grant: grants, out } => {
-            files::generate(&files::Founding { params, mint_address, treasury, grants, out })?
+            files::generate(&files::Founding { params, mint_address, treasury, grants, out })
         }
-        Tool::SnapMerge { full, delta, out } => files::merge(&full, &delta, &out)?,
-        Tool::DbSnapshot { data, network, target, out } => db::snapshot(&data, &network, target, &out)?,
-        Tool::DbVerify { data, network } => db::run(&data, &network)?,
-        Tool::Ed25519Key { hrp, path, mnemonic } => keys::key(&hrp, &path, mnemonic.as_deref())?,
-        Tool::Ed25519Addr { hrp, public_key } => keys::address(&hrp, &public_key)?,
-        Tool::JwtApi { data, salt } => keys::token(&data, &salt)?,
-        Tool::PwdHash { salt } => keys::password(&read_password()?, salt.as_deref())?,
-        Tool::NodeInfo { node_url } => node_info::ask(&node_url)?,
+        Tool::SnapMerge { full, delta, out } => files::merge(&full, &delta, &out),
+        Tool::DbSnapshot { data, network, target, out } => db::snapshot(&data, &network, target, &out),
+        Tool::DbVerify { data, network } => db::run(&data, &network),
+        Tool::Ed25519Key { hrp, path, mnemonic } => keys::key(&hrp, &path, mnemonic.as_deref()),
+        Tool::Ed25519Addr { hrp, public_key } => keys::address(&hrp, &public_key),
+        Tool::JwtApi { data, salt } => keys::token(&data, &salt),
+        Tool::PwdHash { salt } => keys::password(&read_password()?, salt.as_deref()),
+        Tool::NodeInfo { node_url } => node_info::ask(&node_url),
     };
-    tell(&answer, json, out)
+    tell(answer, json, out)
 }
 
-fn tell(answer: &Answer, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    match json {
-        true => writeln!(out, "{}", answer.json)?,
-        false => writeln!(out, "{}", answer.text)?,
+/// What was found, or why nothing was: both as JSON where that is wanted.
+fn tell(answer: anyhow::Result<Answer>, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    match (answer, json) {
+        (Ok(answer), true) => writeln!(out, "{}", answer.json)?,
+        (Ok(answer), false) => writeln!(out, "{}", answer.text)?,
+        (Err(error), true) => {
+            writeln!(out, "{}", serde_json::json!({ "error": format!("{error:#}") }))?;
+            return Err(error);
+        }
+        (Err(error), false) => return Err(error),
     }
     Ok(())
 }

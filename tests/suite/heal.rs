@@ -253,11 +253,21 @@ fn no_more_is_lost_than_what_is_gone() {
         fs::write(data.join("store/head"), bytes).unwrap();
     };
     // Ten epochs of 47 milestones; the newest of 43.
-    let faults: [(&str, u64, Harm<'_>); 4] = [
+    let faults: [(&str, u64, Harm<'_>); 6] = [
         ("head too high", 466, &claim),
         ("the same after a power cut", 466, &|data| {
             claim(data);
             fs::remove_file(data.join("store/stopped")).unwrap();
+        }),
+        ("folders for files", 466, &|data| {
+            for name in ["head", "journal", "format", "stopped"] {
+                let _ = fs::remove_file(data.join("store").join(name));
+                fs::create_dir_all(data.join("store").join(name).join("more")).unwrap();
+            }
+        }),
+        ("a file for the ledger", 466, &|data| {
+            fs::remove_dir_all(data.join("store/ledger")).unwrap();
+            fs::write(data.join("store/ledger"), "none").unwrap();
         }),
         ("newest epoch gone", 423, &|data| fs::remove_dir_all(data.join("store/e00000010")).unwrap()),
         ("newest epoch gone after a power cut", 423, &|data| {
@@ -274,7 +284,8 @@ fn no_more_is_lost_than_what_is_gone() {
         // Those after the snapshot, if the ledger was made again.
         let from = if said.iter().any(|line| line.contains("snapshot loaded")) { 400 } else { 0 };
         assert_eq!(report["milestones"], left - from, "{fault}: {said:#?}");
-        assert_eq!(from, if fault == "head too high" { 0 } else { 400 }, "{fault}: {said:#?}");
+        let keeps_ledger = ["head too high", "folders for files"].contains(&fault);
+        assert_eq!(from == 0, keeps_ledger, "{fault}: {said:#?}");
         if left == 466 {
             let hash = recording.ledger_hash("database at 466");
             assert_eq!(report["ledgerHash"], hash, "{fault}: {said:#?}");
