@@ -1,8 +1,11 @@
 //! The command line of a host; on a board, PID 1 starts the same binary with these commands.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -164,7 +167,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
                 config = config.with_cache_of_at_most(mib);
             }
             let board = node::Board { supervised, ballast, pow: Override { kernel, threads } };
-            node::run(&if small { config.small() } else { config }, &data, &board)
+            run_node(&if small { config.small() } else { config }, &data, &board)
         }
         #[cfg(feature = "attack")]
         Command::Attack { victim, data, only: Some(name) } => {
@@ -196,15 +199,44 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
                 return devnet.run();
             }
             let config = Config::parse(&devnet.founder()).context("--rest")?;
-            node::run(&config, &devnet.data, &node::Board::default())
+            run_node(&config, &devnet.data, &node::Board::default())
         }
         Command::Pow { command: PowCommand::Check { seed } } => pow_check(seed),
         Command::Pow { command: PowCommand::Bench { ms, sustain, json } } => pow_bench(ms, sustain, json),
-        Command::Tools(tools) => tools::run(tools, &mut std::io::stdout().lock()),
-        Command::Db(db) => tools::run_db(db, &mut std::io::stdout().lock()),
+        Command::Tools(tools) => tools::run(tools, &mut answers()?),
+        Command::Db(db) => tools::run_db(db, &mut answers()?),
         Command::CheckHost { data } => check_host(&data),
         Command::CheckConfig { file } => read_config(&file).map(drop),
     }
+}
+
+/// How often this process has started again, in its environment.
+const AGAIN: &str = "OSMIA_STARTED_AGAIN";
+
+/// Damage that takes more is no damage to mend.
+const MOST_STARTS: u32 = 32;
+
+/// Runs a node, which starts again in its own place to mend what it finds damaged. On a board, that is PID 1's to do.
+fn run_node(config: &Config, data: &Path, board: &node::Board) -> anyhow::Result<()> {
+    let ended = node::run(config, data, board);
+    let damaged = |error: &anyhow::Error| error.is::<node::StartAgain>() && !board.supervised;
+    let before = std::env::var(AGAIN).map_or(Ok(0), |times| times.parse()).unwrap_or(MOST_STARTS);
+    match ended {
+        Err(error) if damaged(&error) && before < MOST_STARTS => {
+            tracing::error!("{error:#}: starting again");
+            let mut again = std::process::Command::new(std::env::current_exe()?);
+            again.args(std::env::args_os().skip(1)).env(AGAIN, (before + 1).to_string());
+            Err(error.context(format!("starting again: {}", again.exec())))
+        }
+        ended => ended,
+    }
+}
+
+/// The standard output, for what a tool finds alone: sled tells there what it cannot read, which goes to the log now.
+fn answers() -> anyhow::Result<File> {
+    let answers = std::io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(std::io::stderr())?;
+    Ok(File::from(answers))
 }
 
 fn pow_check(seed: u64) -> anyhow::Result<()> {

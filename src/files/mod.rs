@@ -75,12 +75,12 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 pub struct Hold(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
 
 impl Hold {
-    /// Takes hold of a folder, by a lock on the file `lock` in it.
+    /// Takes hold of a folder, by a lock on it.
     ///
     /// # Errors
     /// Another process has; those of the file system.
     pub fn of(folder: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+        let file = File::open(folder)?;
         let take = || rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
         let (started, mut taken) = (Instant::now(), take());
         // One that is ending lets go of it a little later.

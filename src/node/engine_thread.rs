@@ -392,12 +392,16 @@ impl EngineThread {
             };
         }
         self.new_blocks = 0;
-        self.wear = Wear { written_bytes: self.usage.written_bytes(), block_bytes: self.block_bytes };
+        let wear = Wear { written_bytes: self.usage.written_bytes(), block_bytes: self.block_bytes };
+        self.wear = wear;
         tracing::info!(
             index = confirmation.stamp.index.0,
             blocks = confirmation.referenced.len(),
             in_memory = self.engine.blocks_in_memory(),
             memory_mib = self.usage.memory_mib(),
+            // Since the start; what the disks took, and of it what blocks are.
+            written_kib = wear.written_bytes.map(|bytes| bytes >> 10),
+            block_kib = wear.block_bytes >> 10,
             "milestone confirmed"
         );
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::joining::Joining;
 use crate::config::Config;
 use crate::coordinator;
 use crate::handle::Facts;
@@ -41,6 +42,7 @@ pub(super) struct Founding<'a> {
     pub(super) keeper: &'a Keeper,
     pub(super) identity: &'a Path,
     pub(super) facts: &'a Facts,
+    pub(super) joining: &'a Joining<'a>,
     pub(super) progress: &'a Progress,
 }
 
@@ -51,8 +53,12 @@ impl Founding<'_> {
         let mut files = tokio::task::block_in_place(|| self.usable_files(first.is_some()));
         // What milestones did leads on from the network's beginning as well.
         let has_all = first == Some(MilestoneIndex(1)) && self.knows_genesis_owner();
-        if files.is_none() && !has_all && !self.config.snapshots.sources.is_empty() {
-            self.download(names).await?;
+        if files.is_none() && !has_all {
+            if !self.config.snapshots.sources.is_empty() {
+                self.download(names).await?;
+            } else if self.joining.has_learned() {
+                self.joining.take_again(self.config, self.progress).await?;
+            }
             files = self.keeper.files();
         }
         if files.is_some() && has_all && !self.keeper.vouches_for_files() {

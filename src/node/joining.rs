@@ -1,5 +1,5 @@
 //! The network of a node whose configuration says where to learn of it (`network.join`): asked for once, at the first start;
-//! then it stands in the node's folder.
+//! then it stands in the node's folder. A node whose ledger and snapshot are both lost asks for a snapshot once more.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -114,10 +114,7 @@ impl Joining<'_> {
             return Ok(self.named(self.config.clone()));
         }
         let starting = Starting::begin(self.listener, self.probe)?;
-        let learned = match join {
-            Join::Peer(address) => self.ask_for_ever(address, &starting.progress).await.map(Some),
-            Join::Lan => self.search(&starting.progress).await,
-        };
+        let learned = self.learn(join, None, &starting.progress).await;
         starting.end().await;
         match learned? {
             Some(text) => {
@@ -130,6 +127,34 @@ impl Joining<'_> {
             }
             None => Ok(self.config.clone()),
         }
+    }
+
+    /// Whether its network is one that another node told it of.
+    pub(super) fn has_learned(&self) -> bool {
+        self.config.join.is_some() && self.data.join(FILE).exists()
+    }
+
+    /// Text of a node of the `wanted` network, or of any; a snapshot came with it. `None` when this node is to found one.
+    async fn learn(
+        &self,
+        join: &Join,
+        wanted: Option<NetworkMark>,
+        progress: &Progress,
+    ) -> anyhow::Result<Option<String>> {
+        match join {
+            Join::Peer(address) => self.ask_for_ever(address, wanted, progress).await.map(Some),
+            Join::Lan => self.search(wanted, progress).await,
+        }
+    }
+
+    /// Takes another snapshot of the `known` network: ledger and snapshot are lost.
+    pub(super) async fn take_again(&self, known: &Config, progress: &Progress) -> anyhow::Result<()> {
+        tracing::warn!("ledger and snapshot are lost: asking for a snapshot once more (network.join)");
+        let wanted = mark(&super::network(known, None));
+        if let Some(join) = &self.config.join {
+            self.learn(join, Some(wanted), progress).await?;
+        }
+        self.finish()
     }
 
     fn introduced(&self, text: &str) -> anyhow::Result<Config> {
@@ -146,10 +171,15 @@ impl Joining<'_> {
         config
     }
 
-    async fn ask_for_ever(&self, address: &PeerAddress, progress: &Progress) -> anyhow::Result<String> {
+    async fn ask_for_ever(
+        &self,
+        address: &PeerAddress,
+        wanted: Option<NetworkMark>,
+        progress: &Progress,
+    ) -> anyhow::Result<String> {
         loop {
             progress.say(format!("asking {address} about its network"));
-            match self.ask(address, progress).await {
+            match self.ask(address, wanted, progress).await {
                 Ok(text) => return Ok(text),
                 Err(error) => {
                     tracing::warn!("network.join: {address}: {error:#}");
@@ -160,7 +190,12 @@ impl Joining<'_> {
         }
     }
 
-    async fn ask(&self, address: &PeerAddress, progress: &Progress) -> anyhow::Result<String> {
+    async fn ask(
+        &self,
+        address: &PeerAddress,
+        wanted: Option<NetworkMark>,
+        progress: &Progress,
+    ) -> anyhow::Result<String> {
         let peer: PeerId = address.id.parse().context("its peer id is none")?;
         let found = self.names.addresses(&address.host, address.port).await.map_err(anyhow::Error::msg)?;
         let into = self.keeper.full_path();
@@ -171,7 +206,7 @@ impl Joining<'_> {
         let key = self.own.keypair();
         let learning = async {
             let text = join::ask(&key, peer, &places, &part, progress).await?;
-            self.check(&text, part.clone()).await?;
+            self.check(&text, wanted, part.clone()).await?;
             std::fs::rename(&part, folder.join(TAKEN))?;
             files::sync_folder(folder)?;
             Ok(text)
@@ -189,8 +224,11 @@ impl Joining<'_> {
     }
 
     /// Text and snapshot have to belong together, and the coordinator to vouch for its milestone.
-    async fn check(&self, text: &str, snapshot: PathBuf) -> anyhow::Result<()> {
-        let network = self.introduced(text).context("what it says of its network")?.network;
+    async fn check(&self, text: &str, wanted: Option<NetworkMark>, snapshot: PathBuf) -> anyhow::Result<()> {
+        let config = self.introduced(text).context("what it says of its network")?;
+        let is_wanted = wanted.is_none_or(|wanted| wanted == mark(&super::network(&config, None)));
+        ensure!(is_wanted, "it is in another network by now");
+        let network = config.network;
         ensure!(!network.milestone_keys.is_empty(), "it names no milestone keys");
         let wanted = self.config.snapshots.ledger_hash;
         let loaded = tokio::task::spawn_blocking(move || fetch::check(&snapshot, None, wanted)).await??;
@@ -221,14 +259,18 @@ impl Joining<'_> {
         Ok(())
     }
 
-    /// Looks for a network around; `None` when this node is to found one.
-    async fn search(&self, progress: &Progress) -> anyhow::Result<Option<String>> {
+    /// Looks for a network around, or for the `wanted` one; `None` when this node is to found one.
+    async fn search(
+        &self,
+        wanted: Option<NetworkMark>,
+        progress: &Progress,
+    ) -> anyhow::Result<Option<String>> {
         let own = self.own.peer_id();
         let port = self.lan_port;
         let card = Card { id: own.clone(), port: port.unwrap_or(1), network: None, open: false };
         let mut lan = match Lan::open(card, port.is_some()) {
             Ok(lan) => lan,
-            Err(error) if self.config.coordinator.enabled => {
+            Err(error) if self.config.coordinator.enabled && wanted.is_none() => {
                 tracing::warn!(%error, "the local network cannot be asked: this node founds a network");
                 return Ok(None);
             }
@@ -266,7 +308,8 @@ impl Joining<'_> {
             if again || early && began.elapsed() < FOUND_WITHIN {
                 continue;
             }
-            let open = || found.nodes().filter(|one| one.card.open);
+            let is_wanted = |one: &&Neighbour| wanted.is_none() || one.card.network == wanted;
+            let open = || found.nodes().filter(|one| one.card.open).filter(is_wanted);
             let networks = open().filter_map(|one| one.card.network).collect::<BTreeSet<_>>();
             (heard, several) = (heard || !networks.is_empty(), networks.len() > 1);
             let one = open().find(|one| one.card.network.is_some()).cloned();
@@ -276,7 +319,7 @@ impl Joining<'_> {
                     let (host, port, id) = (address.ip().to_string(), address.port(), card.id.clone());
                     let address = PeerAddress { kind: kind.to_owned(), host, port, id };
                     tracing::info!(%address, "a network on the local network");
-                    match self.ask(&address, progress).await {
+                    match self.ask(&address, wanted, progress).await {
                         Ok(text) => return Ok(Some(text)),
                         Err(error) => tracing::warn!("network.join: {address}: {error:#}"),
                     }
@@ -288,6 +331,7 @@ impl Joining<'_> {
                 // Where there is a network, another one is not what its owner wants: better to wait.
                 (0, _)
                     if self.config.coordinator.enabled
+                        && wanted.is_none()
                         && !heard
                         && (!earlier || began.elapsed() > FOUND_WITHIN) =>
                 {

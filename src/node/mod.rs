@@ -17,10 +17,11 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -62,8 +63,11 @@ const STACK_BYTES: usize = 8 << 20;
 /// Folder of the store in the node's folder.
 const STORE: &str = "store";
 
-/// The engine answers what is queued and makes it durable within this time, or is given up.
-const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+/// The ports end, and the engine answers what is queued and makes it durable, within this time, or both are given up.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// The same after a failure.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(8);
 
 /// What a board, or its PID 1, says beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -108,12 +112,17 @@ impl Work {
     }
 }
 
+/// Damage was found that is mended by the next start: this process still holds what is damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartAgain(&'static str);
+
 /// Runs a node on `data` until it is told to stop by SIGTERM or SIGINT.
 ///
 /// A supervised board makes it report to the process that started it, on standard output.
 ///
 /// # Errors
-/// Everything that keeps a node from starting or going on.
+/// [`StartAgain`]; everything else that keeps a node from starting or going on.
 pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
     let supervised = board.supervised;
     raise_open_files();
@@ -150,11 +159,14 @@ pub fn run(config: &Config, data: &Path, board: &Board) -> anyhow::Result<()> {
         .thread_name("node")
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(serve(config, data, board, usage, work, suspects));
+    let told = Arc::new(AtomicBool::new(false));
+    let result = runtime.block_on(serve(config, data, board, usage, work, suspects.clone(), told.clone()));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result.map_err(|error| match is_for_want_of_room(&error) {
         true => error.context("the disk is full: make room, and start again; nothing is lost"),
-        false => error,
+        // Who is told to stop does not start again.
+        false if suspects.all().is_empty() || told.load(Ordering::Relaxed) => error,
+        false => error.context(StartAgain("the store is damaged: the next start mends it")),
     })
 }
 
@@ -196,6 +208,7 @@ async fn serve(
     usage: Usage,
     work: Work,
     suspects: Suspects,
+    told: Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let identity = data.join("identity");
     let own = Identity::load_or_create(&identity)?;
@@ -230,7 +243,8 @@ async fn serve(
         listener: &listener,
         probe: probe.as_ref(),
     };
-    let config = &joining.settle().await?;
+    let settled = joining.settle().await?;
+    let config = &settled;
     let own_key = match config.coordinator.enabled {
         true => Some(coordinator::public_key(&identity)?),
         false => None,
@@ -275,6 +289,7 @@ async fn serve(
         keeper: &keeper,
         identity: &identity,
         facts: &facts,
+        joining: &joining,
         names: names.clone(),
         listener: &listener,
         probe: probe.as_ref(),
@@ -348,7 +363,7 @@ async fn serve(
     }
     let status = node.status_now();
     // Whoever reads that it started may stop it.
-    let signalled = signalled()?;
+    let signalled = signalled(told)?;
     tracing::info!(
         network = %status.network.params.network_name,
         confirmed = status.confirmed.index.0,
@@ -421,7 +436,7 @@ async fn run_ports(
     let abort = coordinator.abort_handle();
     let ended = tokio::select! {
         () = signalled => Ok(()),
-        parts = damaged => anyhow::bail!("the store is damaged ({parts:?}): the next start mends it"),
+        parts = damaged => Err(anyhow::anyhow!("{parts:?}")),
         ended = &mut engine_done => return ended.context("the engine's thread panicked")?,
         ended = coordinator => match ended {
             Ok(Ok(())) => Ok(()),
@@ -435,16 +450,22 @@ async fn run_ports(
         snapshots.abort();
     }
     stop.send_replace(true);
-    // The ports hold the engine's queue; when the last of them is gone, the engine settles and ends.
-    rest.await.context("the REST port panicked")?;
-    gossip.await.context("gossip panicked")?;
-    if let Some(learning) = learning {
-        learning.await.context("keeping what was learned panicked")?;
+    let stopped = async {
+        // The ports hold the engine's queue; when the last of them is gone, the engine settles and ends.
+        rest.await.context("the REST port panicked")?;
+        gossip.await.context("gossip panicked")?;
+        if let Some(learning) = learning {
+            learning.await.context("keeping what was learned panicked")?;
+        }
+        engine_done.await.context("the engine's thread panicked")?
+    };
+    // Who reads what is damaged may wait for ever; nothing that was acknowledged needs an end in order.
+    let within = if ended.is_ok() { STOP_WITHIN } else { GIVE_UP_WITHIN };
+    match tokio::time::timeout(within, stopped).await {
+        Ok(stopped) => stopped?,
+        Err(_) if ended.is_ok() => anyhow::bail!("the node did not stop in time"),
+        Err(_) => tracing::warn!("given up: not everything stopped in time"),
     }
-    tokio::time::timeout(SETTLE_WITHIN, engine_done)
-        .await
-        .context("the engine did not settle in time")?
-        .context("the engine's thread panicked")??;
     tracing::info!("stopped");
     ended
 }
@@ -478,9 +499,12 @@ async fn learn(mut findings: Findings, miner: Miner, mut stop: watch::Receiver<b
     }
 }
 
-/// From now on, the signals that ask for an orderly stop are waited for.
-fn signalled() -> anyhow::Result<impl Future<Output = ()>> {
+/// From now on, the signals that ask for an orderly stop are waited for, and kept in `told`.
+fn signalled(told: Arc<AtomicBool>) -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    for number in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(number, told.clone())?;
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

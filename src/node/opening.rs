@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use super::StartAgain;
 use super::engine_thread::EngineThread;
 use super::founding::Founding;
+use super::joining::Joining;
 use super::starting::Starting;
 use crate::config::Config;
 use crate::handle::Facts;
@@ -38,6 +40,7 @@ pub(super) struct Opening<'a> {
     pub(super) keeper: &'a Keeper,
     pub(super) identity: &'a Path,
     pub(super) facts: &'a Facts,
+    pub(super) joining: &'a Joining<'a>,
     pub(super) names: Names,
     pub(super) listener: &'a Arc<TcpListener>,
     pub(super) probe: Option<&'a Arc<TcpListener>>,
@@ -156,6 +159,7 @@ impl Opening<'_> {
                     keeper: self.keeper,
                     identity: self.identity,
                     facts: self.facts,
+                    joining: self.joining,
                     progress: &starting.progress,
                 };
                 founding.found(&mut store, self.names.clone()).await?;
@@ -193,7 +197,8 @@ impl Opening<'_> {
             let read = self.aside(move || mend::salvage(&read_from, limits, from));
             let blocks = match tokio::time::timeout(SALVAGE_WITHIN, read).await {
                 Ok(Ok(blocks)) => {
-                    let blocks = blocks.context("the next start takes back the blocks of a damaged part");
+                    let blocks =
+                        blocks.context(StartAgain("the next start takes back the blocks of a damaged part"));
                     blocks?.unwrap_or_default()
                 }
                 Ok(Err(error)) => {
@@ -203,7 +208,7 @@ impl Opening<'_> {
                 // The thread that reads may never end: only the end of the process ends it.
                 Err(_) => {
                     mend::salvaged(folder)?;
-                    anyhow::bail!("reading a damaged part of the store took too long: given up, start again");
+                    anyhow::bail!(StartAgain("reading a damaged part of the store took too long: given up"));
                 }
             };
             let count = blocks.len();

@@ -134,7 +134,13 @@ pub(super) fn forget_crash(store: &Path) -> Result<(), Error> {
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
+    let removed = fs::remove_file(path);
+    // Of the wrong kind, it says as much.
+    let removed = match removed {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => fs::remove_dir_all(path),
+        removed => removed,
+    };
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
         Ok(()) | Err(_) => Ok(()),
     }

@@ -4,7 +4,8 @@
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::{panic, thread};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -81,9 +82,9 @@ enum Wish {
 /// What the user has to know; also when what was looked at is not as it should be.
 pub fn run_db(Db { wish, data, network, json }: Db, out: &mut impl Write) -> anyhow::Result<()> {
     let answer = match wish {
-        Wish::Verify => run(&data, &network),
-        Wish::Stats => stats(&data, &network),
-        Wish::Export { out } => export(&data, &network, &out),
+        Wish::Verify => verify(&data, &network),
+        Wish::Stats => on_store(&data, &network, stats),
+        Wish::Export { out } => on_store(&data, &network, move |opened| export(opened, &out)),
         Wish::Import { from, config } => import(&data, &from, &config),
     };
     super::tell(answer, json, out)
@@ -111,7 +112,13 @@ fn hold(data: &Path) -> anyhow::Result<Hold> {
     Hold::of(data).with_context(|| data.display().to_string())
 }
 
-fn open(data: &Path, network: &str) -> anyhow::Result<Opened> {
+/// Opens a store and does something with it, on a thread of its own: sled panics on some damage, and that thread then waits for
+/// ever for what it had begun.
+fn on_store(
+    data: &Path,
+    network: &str,
+    work: impl FnOnce(Opened) -> anyhow::Result<Answer> + Send + 'static,
+) -> anyhow::Result<Answer> {
     let folder = data.join("store");
     anyhow::ensure!(folder.is_dir(), "{}: no store there", folder.display());
     anyhow::ensure!(
@@ -120,47 +127,50 @@ fn open(data: &Path, network: &str) -> anyhow::Result<Opened> {
         folder.display()
     );
     let held = hold(data)?;
-    let limits = Limits { keep_milestones: u32::MAX, live_milestones: 5, cache_bytes: 4 << 20 };
     // What is damaged is noted, and mended by the node's next start.
     let suspects = Suspects::of(&folder);
-    end_at_panic(suspects.clone());
-    let mut store = Store::open_watched(&folder, network, limits, &suspects)?;
+    let (done, answer) = mpsc::channel();
+    let (report, blamed, panicked) = (panic::take_hook(), suspects.clone(), done.clone());
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        blamed.blame_opened();
+        let parts = blamed.all().into_iter().collect::<Vec<_>>().join(", ");
+        let error =
+            anyhow::anyhow!("damaged, and cannot be read: {parts}; the node mends it at its next start");
+        // Nobody waits any more when the work was done before.
+        let _ = panicked.send(Err(error));
+    }));
+    let network = network.to_owned();
+    thread::spawn(move || {
+        let _ = done.send(open(held, &folder, &network, &suspects).and_then(work));
+    });
+    answer.recv()?
+}
+
+fn open(held: Hold, folder: &Path, network: &str, suspects: &Suspects) -> anyhow::Result<Opened> {
+    let limits = Limits { keep_milestones: u32::MAX, live_milestones: 5, cache_bytes: 4 << 20 };
+    let mut store = Store::open_watched(folder, network, limits, suspects)?;
     let recovered = store.recover(0)?;
     Ok(Opened { store, recovered, _held: held })
 }
 
-/// sled panics on some damage, and then waits for ever for what it had begun.
-fn end_at_panic(suspects: Suspects) {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        suspects.blame_opened();
-        let parts = suspects.all().into_iter().collect::<Vec<_>>().join(", ");
-        let error = format!("damaged, and cannot be read: {parts}; the node mends it at its next start");
-        tracing::error!("{error}");
-        // For whoever reads JSON.
-        let _ = writeln!(std::io::stdout(), "{}", json!({ "error": error }));
-        #[expect(clippy::exit, reason = "sled would wait for ever")]
-        std::process::exit(101);
-    }));
-}
-
 /// Writes a full snapshot. Never over a file that exists.
-pub(super) fn snapshot(data: &Path, network: &str, target: u32, out: &Path) -> anyhow::Result<Answer> {
-    let Opened { store, _held, .. } = open(data, network)?;
-    let shown = || out.display().to_string();
-    let mut file = BufWriter::new(File::create_new(out).with_context(shown)?);
-    let header = store.reader().write_full(MilestoneIndex(target), &mut file).with_context(shown)?;
-    file.into_inner()
-        .map_err(|error| error.into_error())
-        .and_then(|file| file.sync_all())
-        .with_context(shown)?;
-    super::files::written(out, &header)
+pub(super) fn snapshot(data: &Path, network: &str, target: u32, out: PathBuf) -> anyhow::Result<Answer> {
+    on_store(data, network, move |Opened { store, _held, .. }| {
+        let shown = || out.display().to_string();
+        let mut file = BufWriter::new(File::create_new(&out).with_context(shown)?);
+        let header = store.reader().write_full(MilestoneIndex(target), &mut file).with_context(shown)?;
+        synced(file).with_context(shown)?;
+        super::files::written(&out, &header)
+    })
 }
 
 /// Checks the store below `data`, in a folder of its own that the node made.
-pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
-    let Opened { store, recovered, _held } = open(data, network)?;
+pub(super) fn verify(data: &Path, network: &str) -> anyhow::Result<Answer> {
+    on_store(data, network, check)
+}
+
+fn check(Opened { store, recovered, _held }: Opened) -> anyhow::Result<Answer> {
     let reader = store.reader();
     let mut report = Report { ledger_index: reader.ledger_index().0, ..Report::default() };
     let tally = reader.read_all(|epoch, count| {
@@ -220,8 +230,7 @@ pub(super) fn run(data: &Path, network: &str) -> anyhow::Result<Answer> {
 }
 
 /// How much is stored, and of what.
-fn stats(data: &Path, network: &str) -> anyhow::Result<Answer> {
-    let Opened { store, recovered, _held } = open(data, network)?;
+fn stats(Opened { store, recovered, _held }: Opened) -> anyhow::Result<Answer> {
     let (reader, survey) = (store.reader(), store.survey()?);
     let base = recovered.base.target.index;
     let mut outputs = 0_u64;
@@ -238,7 +247,7 @@ fn stats(data: &Path, network: &str) -> anyhow::Result<Answer> {
     });
     let bytes = survey.epochs.iter().map(|epoch| epoch.bytes).sum::<u64>();
     let json = json!({
-        "network": network, "confirmed": reader.ledger_index().0, "pruned": store.pruning_index()?.0,
+        "network": recovered.schedule.active.network_name, "confirmed": reader.ledger_index().0, "pruned": store.pruning_index()?.0,
         "began": base.0, "unspentOutputs": outputs, "epochs": epochs.collect::<Vec<_>>(), "blockBytes": bytes,
         "ledgerBytes": survey.ledger_bytes, "journalBytes": survey.journal_bytes, "damagedBytes": survey.damaged_bytes,
     });
@@ -257,8 +266,7 @@ fn stats(data: &Path, network: &str) -> anyhow::Result<Answer> {
 }
 
 /// A snapshot of the oldest milestone that can be told, and every block in order of arrival: length u32 LE, bytes.
-fn export(data: &Path, network: &str, out: &Path) -> anyhow::Result<Answer> {
-    let Opened { store, recovered, _held } = open(data, network)?;
+fn export(Opened { store, recovered, _held }: Opened, out: &Path) -> anyhow::Result<Answer> {
     let reader = store.reader();
     anyhow::ensure!(!out.exists(), "--out {}: exists already; name a new folder", out.display());
     let reach = u32::from(recovered.schedule.active.below_max_depth) + 5;

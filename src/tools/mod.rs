@@ -177,8 +177,8 @@ pub fn run(Tools { tool, json }: Tools, out: &mut impl Write) -> anyhow::Result<
             files::generate(&files::Founding { params, mint_address, treasury, grants, out })
         }
         Tool::SnapMerge { full, delta, out } => files::merge(&full, &delta, &out),
-        Tool::DbSnapshot { data, network, target, out } => db::snapshot(&data, &network, target, &out),
-        Tool::DbVerify { data, network } => db::run(&data, &network),
+        Tool::DbSnapshot { data, network, target, out } => db::snapshot(&data, &network, target, out),
+        Tool::DbVerify { data, network } => db::verify(&data, &network),
         Tool::Ed25519Key { hrp, path, mnemonic } => keys::key(&hrp, &path, mnemonic.as_deref()),
         Tool::Ed25519Addr { hrp, public_key } => keys::address(&hrp, &public_key),
         Tool::JwtApi { data, salt } => keys::token(&data, &salt),

@@ -102,19 +102,21 @@ fn harm(data: &Path, dice: &mut Dice) -> String {
     format!("{}: {what}", path.display())
 }
 
-/// A node that may end because it found damage; whoever runs it starts it again.
+/// A node that may end for what damage does to sled; whoever runs it starts it again.
 struct Patient {
     child: Child,
     api: SocketAddr,
     log: mpsc::Receiver<String>,
     /// Until it came up.
     said: Vec<String>,
+    /// That it took.
+    processes: u32,
 }
 
 impl Patient {
     fn start(folder: &Path) -> Self {
         let mut said = Vec::new();
-        for _ in 0..8 {
+        for processes in 1..=8 {
             let mut child = Command::new(env!("CARGO_BIN_EXE_osmia"))
                 .args(["node", "--config"])
                 .arg(folder.join("node.toml"))
@@ -126,22 +128,14 @@ impl Patient {
             let lines = BufReader::new(child.stderr.take().unwrap()).lines();
             let (sender, log) = mpsc::channel();
             std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-            let silence = loop {
-                let line = match log.recv_timeout(LIMIT) {
-                    Ok(line) => line,
-                    Err(silence) => break silence,
-                };
-                let api = line.split_once("rest=").and_then(|(_, api)| api.trim().parse().ok());
-                said.push(line);
-                if let Some(api) = api {
-                    return Self { child, api, log, said };
+            match address(&log, &mut said) {
+                Ok(api) => return Self { child, api, log, said, processes },
+                Err(mpsc::RecvTimeoutError::Disconnected) => drop(child.wait().unwrap()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    child.kill().unwrap();
+                    panic!("neither up nor down: {said:#?}");
                 }
-            };
-            if silence == mpsc::RecvTimeoutError::Timeout {
-                child.kill().unwrap();
-                panic!("neither up nor down: {said:#?}");
             }
-            child.wait().unwrap();
         }
         panic!("never up: {said:#?}");
     }
@@ -177,6 +171,21 @@ impl Patient {
     }
 }
 
+/// Where the API of a node is that comes up; what it says until then.
+fn address(
+    log: &mpsc::Receiver<String>,
+    said: &mut Vec<String>,
+) -> Result<SocketAddr, mpsc::RecvTimeoutError> {
+    loop {
+        let line = log.recv_timeout(LIMIT)?;
+        let api = line.split_once("rest=").and_then(|(_, api)| api.trim().parse().ok());
+        said.push(line);
+        if let Some(api) = api {
+            return Ok(api);
+        }
+    }
+}
+
 /// Looks at everything in a store of a stopped node.
 fn verify(data: &Path) -> Result<Value, String> {
     let verify = Command::new(env!("CARGO_BIN_EXE_osmia"))
@@ -184,8 +193,9 @@ fn verify(data: &Path) -> Result<Value, String> {
         .arg(data)
         .output()
         .map_err(|error| error.to_string())?;
-    let report = String::from_utf8_lossy(&verify.stdout).into_owned();
-    serde_json::from_str(&report).map_err(|_| String::from_utf8_lossy(&verify.stderr).into_owned())
+    // Whatever sled says of damage on the way, this is all that stands there.
+    let report: Value = serde_json::from_slice(&verify.stdout).map_err(|error| error.to_string())?;
+    if verify.status.success() { Ok(report) } else { Err(report["error"].as_str().unwrap().to_owned()) }
 }
 
 /// Harms a copy and lets the node mend it. Says the fault and what came of it.
@@ -193,7 +203,7 @@ fn one_fault(healthy: &Path, recording: &Recording, blocks: &[Vec<u8>], seed: u6
     let folder = tempfile::tempdir().unwrap();
     copy(healthy, folder.path());
     let fault = harm(&folder.path().join("data"), &mut Dice(seed));
-    let (said, report) = mended(folder.path(), blocks, &format!("fault {seed}, {fault}"));
+    let (said, report, processes) = mended(folder.path(), blocks, &format!("fault {seed}, {fault}"));
     // It is still the same to others.
     assert_eq!(peer_id(folder.path()), peer_id(healthy), "fault {seed}, {fault}: {said:#?}");
     let confirmed = report["ledgerIndex"].as_u64().unwrap();
@@ -209,18 +219,19 @@ fn one_fault(healthy: &Path, recording: &Recording, blocks: &[Vec<u8>], seed: u6
         (true, 466) => "mended, nothing lost".to_owned(),
         (_, confirmed) => format!("mended: {mended}, ends at {confirmed}"),
     };
-    (fault, outcome)
+    (fault, if processes > 1 { format!("{outcome}, {processes} processes") } else { outcome })
 }
 
 fn peer_id(folder: &Path) -> String {
     osmia::identity::Identity::load(&folder.join("data/identity")).unwrap().unwrap().peer_id()
 }
 
-/// Lets a node mend what it has. What it said, and what there is then.
-fn mended(folder: &Path, blocks: &[Vec<u8>], fault: &str) -> (Vec<String>, Value) {
-    let mut said = Vec::new();
+/// Lets a node mend what it has. What it said, what there is then, and the most processes that a start took.
+fn mended(folder: &Path, blocks: &[Vec<u8>], fault: &str) -> (Vec<String>, Value, u32) {
+    let (mut said, mut processes) = (Vec::new(), 0);
     for _ in 0..8 {
         let node = Patient::start(folder);
+        processes = processes.max(node.processes);
         let good = node.shows_nothing_false(blocks);
         let confirmed = if good { node.confirmed() } else { 0 };
         said.extend(node.stop());
@@ -231,7 +242,7 @@ fn mended(folder: &Path, blocks: &[Vec<u8>], fault: &str) -> (Vec<String>, Value
         match verify(&folder.join("data")) {
             Ok(report) => {
                 assert_eq!(report["ledgerIndex"], confirmed, "{fault}: {said:#?}");
-                return (said, report);
+                return (said, report, processes);
             }
             Err(problem) => said.push(problem),
         }
@@ -279,7 +290,8 @@ fn no_more_is_lost_than_what_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         copy(healthy.path(), folder.path());
         harm(&folder.path().join("data"));
-        let (said, report) = mended(folder.path(), &blocks, fault);
+        let (said, report, processes) = mended(folder.path(), &blocks, fault);
+        assert_eq!(processes, 1, "{fault}: {said:#?}");
         assert_eq!(report["ledgerIndex"], left, "{fault}: {said:#?}");
         // Those after the snapshot, if the ledger was made again.
         let from = if said.iter().any(|line| line.contains("snapshot loaded")) { 400 } else { 0 };
@@ -291,6 +303,29 @@ fn no_more_is_lost_than_what_is_gone() {
             assert_eq!(report["ledgerHash"], hash, "{fault}: {said:#?}");
         }
     }
+}
+
+/// Nobody starts it again: it does so itself, in the same process.
+#[test]
+fn damage_that_is_found_while_it_runs_is_mended_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = healthy(folder.path());
+    let blocks = recording.blocks();
+    let mut node = Patient::start(folder.path());
+    // Epochs are opened when they are read.
+    for slab in files(&folder.path().join("data/store/e00000003/slabs")) {
+        let length = fs::metadata(&slab).unwrap().len();
+        fs::write(&slab, vec![0x5a; usize::try_from(length).unwrap()]).unwrap();
+    }
+    assert!(!node.shows_nothing_false(&blocks));
+    node.api = address(&node.log, &mut node.said).unwrap_or_else(|error| panic!("{error}: {:#?}", node.said));
+    assert!(node.shows_nothing_false(&blocks));
+    assert_eq!(node.confirmed(), 466);
+    assert!(node.child.try_wait().unwrap().is_none());
+    let said = node.stop();
+    assert!(said.iter().any(|line| line.contains("starting again")), "{said:#?}");
+    let report = verify(&folder.path().join("data")).unwrap();
+    assert_eq!(report["ledgerHash"], recording.ledger_hash("database at 466"));
 }
 
 #[test]

@@ -59,6 +59,15 @@ fn one_line_joins_a_network() {
     let second = joiner(&two, &third_peer, "\"127.0.0.1:0\"");
     assert_eq!(name(&second), "osmia-private");
     assert!(!two.join("data/identity/coordinator.key").exists());
+    // Its ledger is damaged, and its snapshot gone: it takes another, whatever blocks it has.
+    second.stop();
+    let db = two.join("data/store/ledger/db");
+    let length = std::fs::metadata(&db).unwrap().len();
+    std::fs::write(&db, vec![0x5a; usize::try_from(length).unwrap()]).unwrap();
+    std::fs::remove_dir_all(two.join("data/snapshots")).unwrap();
+    let second = joiner(&two, &founder.peer, "\"127.0.0.1:0\"");
+    let at = founder.confirmed();
+    second.wait_confirmed(at);
     third.stop();
     founder.stop();
     second.stop();
