@@ -1,12 +1,13 @@
-//! JSON Web Tokens (RFC 7519) of one kind: HS256, for this node, as HORNET makes them.
+//! What opens the protected routes: JSON Web Tokens (RFC 7519) of one kind, HS256, for this node, as HORNET makes them; and
+//! the owner's password.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// What the subject of HORNET's tokens is, unless the operator chose another one.
 pub const SALT: &str = "HORNET";
@@ -28,6 +29,34 @@ impl std::fmt::Debug for Tokens {
             .field("peer_id", &self.peer_id)
             .field("salt", &self.salt)
             .finish_non_exhaustive()
+    }
+}
+
+/// The owner's password. It is in no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+impl Password {
+    /// Shorter ones can be guessed; bytes.
+    pub const LENGTHS: std::ops::RangeInclusive<usize> = 12..=128;
+
+    /// `None`: too short, or too long.
+    pub fn new(text: String) -> Option<Self> {
+        Self::LENGTHS.contains(&text.len()).then_some(Self(text))
+    }
+
+    /// Whether that is what follows `Basic` in a request (RFC 7617), for the user `owner`.
+    pub fn opens(&self, credentials: &str) -> bool {
+        let right = format!("owner:{}", self.0);
+        // How long the comparison takes says something of digests alone.
+        let digest = |bytes: &[u8]| Sha256::digest(bytes);
+        STANDARD.decode(credentials).is_ok_and(|given| digest(&given) == digest(right.as_bytes()))
     }
 }
 

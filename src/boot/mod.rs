@@ -11,3 +11,4 @@ pub mod policy;
 pub mod resets;
 pub mod slot;
 pub mod status;
+pub mod trial;

@@ -60,6 +60,8 @@ pub struct Status {
     pub host_name: String,
     /// Addresses the board got.
     pub addresses: Vec<String>,
+    /// Who reaches the REST API.
+    pub firewall: String,
     /// What another node's `network.join` has to be to join this one's network.
     pub join: Option<String>,
     /// Index of the newest confirmed milestone, once the node said one.

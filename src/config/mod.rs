@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::address::Address;
 use crate::protocol::params::ProtocolParameters;
+use crate::token::Password;
 
 /// A mistake in a configuration file, worded for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +284,8 @@ pub struct Config {
     pub rest_bind: SocketAddr,
     /// Whether a board's firewall lets everybody reach the REST API, not only private addresses.
     pub rest_public: bool,
+    /// What opens the API's protected routes beside access tokens.
+    pub rest_password: Option<Password>,
     /// What the subject of access tokens has to be.
     pub rest_jwt_salt: String,
     /// Other nodes.

@@ -13,6 +13,7 @@ use super::{
 use crate::protocol::address::Address;
 use crate::protocol::params::{ProtocolParameters, RentStructure};
 use crate::protocol::{PROTOCOL_VERSION, hex};
+use crate::token::Password;
 
 /// The whole file.
 #[derive(Deserialize, Default)]
@@ -80,6 +81,7 @@ struct RawClock {
 struct RawRest {
     bind: Spanned<String>,
     public: bool,
+    password: Option<Spanned<String>>,
     jwt_salt: String,
 }
 
@@ -202,6 +204,7 @@ impl Default for RawRest {
         Self {
             bind: unplaced("[::]:14265".to_owned()),
             public: false,
+            password: None,
             jwt_salt: crate::token::SALT.to_owned(),
         }
     }
@@ -295,6 +298,18 @@ impl Checker<'_> {
     }
 }
 
+/// Mistakes are told on pages and in logs: of this key, what stands there is not.
+const PASSWORD: &str = "rest.password";
+
+fn password(checker: &Checker<'_>, written: Option<&Spanned<String>>) -> Result<Option<Password>, Error> {
+    let Some(written) = written else { return Ok(None) };
+    let found = Password::new(written.get_ref().clone()).ok_or_else(|| {
+        let problem = format!("{} bytes long", written.get_ref().len());
+        checker.error(PASSWORD, written, problem, "write 12 to 128 bytes")
+    })?;
+    Ok(Some(found))
+}
+
 pub(super) fn parse(text: &str) -> Result<Config, Error> {
     let checker = Checker { text };
     let raw: RawConfig = toml::from_str(text).map_err(|error| syntax_error(&checker, &error))?;
@@ -343,6 +358,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Error> {
         host_name: host_name(&checker, &raw.system.host_name)?,
         rest_bind,
         rest_public: raw.rest.public,
+        rest_password: password(&checker, raw.rest.password.as_ref())?,
         rest_jwt_salt: raw.rest.jwt_salt.clone(),
         peering: peering(&checker, &raw.peering, mdns)?,
         autopeering: autopeering(&checker, &raw)?,
@@ -554,7 +570,12 @@ fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {
         None if message.starts_with("duplicate key") => (message, "keep one of them".to_owned()),
         None => (message, "the README lists every key with an example".to_owned()),
     };
-    Error { line, key: key_at(checker.text, line), problem, fix }
+    let key = key_at(checker.text, line);
+    if key == PASSWORD {
+        let (problem, fix) = ("no text".to_owned(), "write 12 to 128 bytes in quotation marks".to_owned());
+        return Error { line, key, problem, fix };
+    }
+    Error { line, key, problem, fix }
 }
 
 /// serde names what it expects by Rust's names.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::door::Door;
 use super::service::{Role, Service, Spec};
 use super::setup;
 use super::time::Time;
@@ -41,6 +43,15 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// What must be remembered before a reset is written within this time, or not at all.
 const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
 
+/// Gives the node its configuration; who else has a folder there may not read the owner's password.
+fn hand_over(text: &str) -> std::io::Result<()> {
+    files::replace(Path::new(setup::CONFIG), b"")?;
+    let node = Some(Role::Node.user());
+    std::os::unix::fs::chown(setup::CONFIG, node, node)?;
+    fs::set_permissions(setup::CONFIG, fs::Permissions::from_mode(0o400))?;
+    fs::write(setup::CONFIG, text)
+}
+
 /// See the module.
 pub(super) struct Machine {
     board: Board,
@@ -62,6 +73,8 @@ pub(super) struct Machine {
     time: Time,
     leases: BTreeMap<u32, Lease>,
     config: Option<Config>,
+    /// There is one with a configuration.
+    door: Option<Door>,
     resets: Resets,
     /// Little memory: the node runs in the small profile.
     small: bool,
@@ -94,6 +107,7 @@ impl Machine {
             time: Time::start(false, no_sources),
             leases: BTreeMap::new(),
             config: None,
+            door: None,
             resets: Resets::default(),
             small: false,
             published: Status::default(),
@@ -141,12 +155,14 @@ impl Machine {
         let clock = found.config.as_ref().map(|config| config.clock.clone());
         let clock = clock.unwrap_or_else(|| self.time.configured());
         self.time = Time::start(data.is_ok(), clock);
-        if let Some(config) = &found.config {
+        self.config = found.config;
+        if let Some(config) = &mut self.config {
             self.status.host_name = config.host_name.clone();
+            self.door = Some(Door::new(config, found.changed));
             self.add_child(children::time());
         }
         // A firewall that cannot be loaded leaves the board closed, never open.
-        if let Err(error) = network::open_ports(found.config.as_ref()) {
+        if let Err(error) = network::open_ports(self.config.as_ref()) {
             tracing::error!(%error, "firewall stays closed");
         }
         network::start(&self.status.host_name, &self.events);
@@ -154,7 +170,6 @@ impl Machine {
             tracing::error!("{mistake}");
             self.status.mistake(mistake);
         }
-        self.config = found.config;
         if let Err(problem) = data {
             self.lose_disk(&problem);
             return;
@@ -167,7 +182,7 @@ impl Machine {
         }
         self.check_minimum();
         if self.config.is_some() {
-            if let Err(error) = fs::write(setup::CONFIG, &found.text) {
+            if let Err(error) = hand_over(&found.text) {
                 tracing::error!(%error, "configuration not handed to the node");
             }
             probe::api(self.events.clone());
@@ -278,6 +293,14 @@ impl Machine {
             Some("alive") => {}
             Some("peer") => return self.peer_said(words),
             Some("did") => return self.status.node_did(line.trim_start_matches("did ")),
+            Some("firewall") => {
+                if let (Some(door), Some(config), Some(wish)) =
+                    (&mut self.door, &mut self.config, words.next())
+                {
+                    door.said(wish, config, now);
+                }
+                return;
+            }
             Some(_) | None => return,
         }
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
@@ -393,6 +416,10 @@ impl Machine {
             self.tell_sources();
         }
         self.tend_node(now);
+        if let (Some(door), Some(config)) = (&mut self.door, &mut self.config) {
+            door.tend(config, now);
+            self.status.firewall = door.text(config, now);
+        }
         self.time.tend();
         self.feed();
         self.publish();

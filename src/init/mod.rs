@@ -12,6 +12,7 @@
 //! Whatever goes wrong after step 2 is told on the status page and leaves the rest running.
 
 mod children;
+mod door;
 mod machine;
 mod network;
 mod orders;

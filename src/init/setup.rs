@@ -26,6 +26,8 @@ pub(super) const CLOCK: &str = "/data/clock";
 pub(super) const PROBE: &str = "/data/probe";
 /// Resets because of the node.
 pub(super) const RESETS: &str = "/data/resets";
+/// Who reaches the API, where the owner changed that while the board ran.
+pub(super) const DOOR: &str = "/data/firewall";
 /// What the children read, in memory.
 pub(super) const RUN: &str = "/run/osmia";
 /// The configuration that the node is started with.

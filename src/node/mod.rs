@@ -276,6 +276,9 @@ async fn serve(
         miner: work.miner(config),
         judge: Judge::start(&work.tuning),
         tokens,
+        password: config.rest_password.clone(),
+        door: (supervised && !config.rest_bind.ip().is_loopback())
+            .then(|| rest::Door::new(supervised::write_line)),
         keeper: keeper.clone(),
         peers,
     };

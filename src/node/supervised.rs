@@ -4,7 +4,8 @@
 //! counts the engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
 //! `written` what was written to disks and `blocks` the blocks stored, in bytes since the start; each may be `-`. Before the first
 //! of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers are not told how to join,
-//! `issues` when the milestones are its own. `did <text>` is what it did by itself, for its owner. It hears `go` before anything
+//! `issues` when the milestones are its own. `did <text>` is what it did by itself, for its owner; `firewall private`,
+//! `everybody` and `confirm` are his wishes ([`crate::boot::trial`]). It hears `go` before anything
 //! else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and `names <address> …`, the name servers of the
 //! local network.
 
@@ -113,7 +114,8 @@ fn say(turns: u64, status: &Status, facts: &Facts, spare: Option<u64>) -> std::i
     write_line(&format!("alive {turns} {index} {time} {health} {spare} {written} {blocks}"))
 }
 
-fn write_line(line: &str) -> std::io::Result<()> {
+/// Says a line to PID 1.
+pub(super) fn write_line(line: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()

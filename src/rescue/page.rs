@@ -8,13 +8,14 @@ pub(super) const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:52em;mar
      font-size:12px}.why{font-size:1.15em}";
 
 /// What is shown, by field of the status, in this order.
-const FIELDS: [(&str, &str); 12] = [
+const FIELDS: [(&str, &str); 13] = [
     ("board", "Board"),
     ("version", "Version"),
     ("host_name", "Name"),
     ("addresses", "Addresses"),
     ("join", "To join its network, write in another node's configuration, below [network]: join ="),
     ("confirmed_milestone", "Newest milestone"),
+    ("firewall", "Firewall"),
     ("clock", "Clock"),
     ("temperature_c", "Temperature (degrees Celsius)"),
     ("spare_hashes_per_s", "Spare computing power (hashes of proof of work a second)"),

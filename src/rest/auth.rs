@@ -1,9 +1,10 @@
-//! Who may use which route: patterns of paths, and tokens for what is not public.
+//! Who may use which route: patterns of paths, and tokens, or the owner's password, for what is not public.
 //!
 //! Patterns are matched against the whole path, from its beginning, without the query: HORNET matches anywhere in the
 //! request's line, so that `/api/core/v2/control/database/prune?/health` is public there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
@@ -40,6 +41,9 @@ const PUBLIC: [&str; 19] = [
 /// Routes that a token is needed for. What is neither is forbidden.
 const PROTECTED: [&str; 1] = ["/api/*"];
 
+/// Before a wrong password is answered.
+const WRONG_PASSWORD: Duration = Duration::from_secs(1);
+
 /// Lets a request through that may use its route.
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
@@ -57,7 +61,16 @@ pub(super) async fn check(
     if !matches(&PROTECTED, &path) {
         return Err(ApiError::forbidden());
     }
-    let token = bearer(request.headers()).ok_or_else(|| ApiError::bad_request("missing or malformed jwt"))?;
+    if let Some((password, given)) = api.password.as_ref().zip(credentials(request.headers(), "basic")) {
+        if !password.opens(given) {
+            // Whoever guesses waits.
+            tokio::time::sleep(WRONG_PASSWORD).await;
+            return Err(ApiError::unauthorized("wrong user or password"));
+        }
+        return Ok(next.run(request).await);
+    }
+    let token = credentials(request.headers(), "bearer")
+        .ok_or_else(|| ApiError::bad_request("missing or malformed jwt"))?;
     check_token(&api.tokens, token)?;
     Ok(next.run(request).await)
 }
@@ -69,11 +82,11 @@ fn matches(patterns: &[&str], path: &str) -> bool {
     })
 }
 
-/// The token of a request: `Authorization: Bearer …`, the scheme in any case.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+/// What a request shows: `Authorization: Bearer …`, or another scheme, in any case.
+fn credentials<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let (scheme, given) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let given = given.trim();
+    (scheme.eq_ignore_ascii_case(wanted) && !given.is_empty()).then_some(given)
 }
 
 fn check_token(tokens: &Tokens, token: &str) -> Result<(), ApiError> {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -18,6 +18,8 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) struct Caller {
     /// For a fair share of what is scarce.
     pub(super) client: Client,
+    /// When the connection was accepted.
+    pub(super) since: Instant,
     /// A second handle of the connection, as the first one belongs to the HTTP server, which does not look at it while
     /// there are bytes that it has not yet read.
     connection: Arc<OwnedFd>,
@@ -26,7 +28,7 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(address: IpAddr, connection: &impl AsFd) -> io::Result<Self> {
         let connection = connection.as_fd().try_clone_to_owned()?;
-        Ok(Self { client: client(address), connection: Arc::new(connection) })
+        Ok(Self { client: client(address), since: Instant::now(), connection: Arc::new(connection) })
     }
 
     /// Resolves when nobody waits for an answer any more.

@@ -23,6 +23,7 @@ mod blocks;
 mod caller;
 mod control;
 mod error;
+mod firewall;
 mod info;
 mod ledger;
 mod media;
@@ -58,9 +59,11 @@ use crate::handle::peers::Peers;
 use crate::keeper::Keeper;
 use crate::mining::Miner;
 use crate::mining::verifier::Judge;
-use crate::token::Tokens;
+use crate::token::{Password, Tokens};
 use caller::Caller;
 use error::ApiError;
+
+pub use firewall::Door;
 
 /// Threads that serve connections, at least and at most: one for each core, and as many look-ups may wait for the disk at
 /// a time.
@@ -95,6 +98,8 @@ struct Api {
     miner: Option<Miner>,
     judge: Judge,
     tokens: Tokens,
+    password: Option<Password>,
+    door: Option<Door>,
     keeper: Keeper,
     peers: Peers,
     /// One at a time.
@@ -145,6 +150,8 @@ fn router(api: Api) -> Router {
         .route("/health", get(info::health))
         .route("/api/routes", get(info::routes))
         .nest("/api/core/v2", core)
+        .route("/api/osmia/v1/firewall", post(firewall::change))
+        .route("/api/osmia/v1/firewall/confirm", post(firewall::confirm))
         .fallback(async || ApiError::not_found("no such route"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn_with_state(api.clone(), auth::check))
@@ -188,6 +195,10 @@ pub struct Parts {
     pub judge: Judge,
     /// Access tokens.
     pub tokens: Tokens,
+    /// The owner's password, if he wrote one.
+    pub password: Option<Password>,
+    /// The way to a board's firewall.
+    pub door: Option<Door>,
     /// Writes snapshots on demand.
     pub keeper: Keeper,
     /// The node's peers.
@@ -213,8 +224,9 @@ pub async fn serve_all(
     parts: Parts,
     stop: watch::Receiver<bool>,
 ) {
-    let Parts { miner, judge, tokens, keeper, peers } = parts;
-    let api = Api { node, miner, judge, tokens, keeper, peers, pruning: Arc::new(Semaphore::new(1)), stop };
+    let Parts { miner, judge, tokens, password, door, keeper, peers } = parts;
+    let pruning = Arc::new(Semaphore::new(1));
+    let api = Api { node, miner, judge, tokens, password, door, keeper, peers, pruning, stop };
     let (app, stop) = (router(api.clone()), api.stop.clone());
     serve_both(listener, probe, app, router(Api { miner: None, ..api }), stop).await;
 }

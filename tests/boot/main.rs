@@ -11,6 +11,7 @@ mod artefact;
 mod board;
 mod card;
 mod client;
+mod door;
 mod faults;
 mod full;
 mod host;
@@ -59,7 +60,7 @@ fn main() {
 type Test = (&'static str, fn(&Card, &host::Lan));
 
 /// In this order on one card: each begins where the one before left the Tangle.
-const TESTS: [Test; 21] = [
+const TESTS: [Test; 22] = [
     ("first boot: clients attach blocks, ports are closed", first_boot),
     ("a published client moves value", a_client_moves_value),
     ("a killed node comes back", killed_node_comes_back),
@@ -76,6 +77,7 @@ const TESTS: [Test; 21] = [
     ("a card that is pulled stops the node", pulled_card_stops_the_node),
     ("a filled data partition is made room on", full::a_filled_partition_is_made_room_on),
     ("light and button work", light_and_button),
+    ("the firewall changes on trial", door::the_firewall_changes_on_trial),
     ("damage is told", faults::damage_is_told),
     ("thirty power cuts during the first start", faults::power_cuts_during_the_first_start),
     ("two boards form one network", pair::two_boards_form_one_network),

@@ -36,8 +36,11 @@ fn mistakes_are_told_with_line_key_and_fix() {
         ("[rest]\nbind = \"x\"", "line 2: rest.bind: \"x\" is no address; write IP:PORT"),
         (
             "[rest]\nport = 1",
-            "line 2: rest.port: unknown field `port`; expected one of `bind`, `public`, `jwt_salt`",
+            "line 2: rest.port: unknown field `port`; expected one of `bind`, `public`, `password`, `jwt_salt`",
         ),
+        ("[rest]\npassword = \"secret\"", "line 2: rest.password: 6 bytes long; write 12 to 128 bytes"),
+        ("[rest]\npassword = 123456789012", "line 2: rest.password: no text; write 12 to 128 bytes in quot"),
+        ("[rest]\npassword = top secret", "line 2: rest.password: no text; write 12 to 128 bytes in quotat"),
         ("[system]\nhost_name = \"my box\"", "line 2: system.host_name: \"my box\" is no host name; write 1"),
         ("[clock]\nntp = [\"a.ntp.org\"]", "line 2: clock.ntp: \"a.ntp.org\" is no IP address; write"),
         ("[pow]\nenabled = \"yes\"", "line 2: pow.enabled: invalid type: string \"yes\"; expected a boolean"),

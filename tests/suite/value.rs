@@ -105,7 +105,7 @@ fn conflicts_have_their_reasons() {
 #[test]
 fn protected_routes_want_a_token() {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path(), "jwt_salt = \"pepper\"\n");
+    let node = Node::start(folder.path(), "jwt_salt = \"pepper\"\npassword = \"open sesame, please\"\n");
     node.wait_confirmed(1);
     let identity = Identity::load(&folder.path().join("data/identity")).unwrap().unwrap();
     let tokens = |salt: &str| Tokens::new(identity.token_secret(), identity.peer_id(), salt.to_owned());
@@ -119,7 +119,12 @@ fn protected_routes_want_a_token() {
     };
     for (authorization, status) in [
         (None, 400),
-        (Some("Basic eDp5".to_owned()), 400),
+        (Some("Digest eDp5".to_owned()), 400),
+        (Some("Basic eDp5".to_owned()), 401),
+        // "owner:open sesame, pleasE", "other:open sesame, please", and the right ones.
+        (Some("Basic b3duZXI6b3BlbiBzZXNhbWUsIHBsZWFzRQ==".to_owned()), 401),
+        (Some("Basic b3RoZXI6b3BlbiBzZXNhbWUsIHBsZWFzZQ==".to_owned()), 401),
+        (Some("basic b3duZXI6b3BlbiBzZXNhbWUsIHBsZWFzZQ==".to_owned()), 400),
         (Some("Bearer ".to_owned()), 400),
         (Some("Bearer abc".to_owned()), 401),
         (Some(format!("Bearer {foreign}")), 401),
