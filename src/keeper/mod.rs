@@ -128,11 +128,14 @@ impl Keeper {
     }
 
     /// The same, without what does not fit its checksums: that is put aside. A file of another length is another file, which its
-    /// owner put there: of that, nothing is known. O(bytes).
-    pub fn whole_files(&self) -> Option<(PathBuf, Option<PathBuf>)> {
+    /// owner put there: of that, nothing is known; nor, if he `may` have put `another` there, of one that begins otherwise. O(bytes).
+    pub fn whole_files(&self, may_be_another: bool) -> Option<(PathBuf, Option<PathBuf>)> {
         let is_damaged = |name: &str| {
-            let (kept, length) = (Sums::kept_of(&self.folder.join(name)), self.bytes(name));
-            let damaged = kept.iter().any(|sums| sums.speaks_of(length)) && !self.is_known(name);
+            let path = self.folder.join(name);
+            let (kept, length) = (Sums::kept_of(&path), self.bytes(name));
+            let begins = |sums: &Sums| File::open(&path).and_then(|file| sums.begins(&file)).unwrap_or(true);
+            let speaks = |sums: &Sums| sums.speaks_of(length) && (!may_be_another || begins(sums));
+            let damaged = kept.iter().any(speaks) && !self.is_known(name);
             if damaged {
                 self.put_aside(name);
             }
@@ -140,6 +143,11 @@ impl Keeper {
         };
         let (full, delta) = (is_damaged(FULL), is_damaged(DELTA));
         self.files().filter(|_| !full).map(|(path, led_on)| (path, led_on.filter(|_| !delta)))
+    }
+
+    /// Whether the node wrote a full snapshot, or began with one, whatever became of it.
+    pub fn had_full(&self) -> bool {
+        !Sums::kept_of(&self.full_path()).is_empty()
     }
 
     /// Whether these are the files that the node wrote, or began with. O(bytes).
@@ -201,7 +209,7 @@ impl Keeper {
 
     /// Finds out where they lead to. What is damaged is put aside; the next snapshot is a full one then. O(their bytes).
     pub fn look(&self, reader: &Reader) {
-        if self.whole_files().is_some()
+        if self.whole_files(false).is_some()
             && self.vouches_for_files()
             && let Some(headers) = self.headers(reader)
         {

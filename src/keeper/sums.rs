@@ -2,8 +2,8 @@
 //! hold an address with a bit flipped, and would become the ledger.
 //!
 //! `full_snapshot.bin.sums`, `delta_snapshot.bin.sums`: two lines, of the file that stands there and of the one before or to
-//! come, so that a power cut between two writes leaves one that fits. A line is the length in bytes, BLAKE2b-256 of each mebibyte,
-//! and of all that.
+//! come, so that a power cut between two writes leaves one that fits. A line is the length in bytes, BLAKE2b-256 of what the file
+//! begins with, of each mebibyte, and of all that.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,10 +16,14 @@ use crate::protocol::{blake2b_256, hex};
 /// Bytes under one checksum.
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// A snapshot begins with its version, type and target.
+const BEGINNING_BYTES: u64 = 42;
+
 /// See the module. 32 bytes for each mebibyte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sums {
     bytes: u64,
+    beginning: [u8; 32],
     pieces: Vec<[u8; 32]>,
 }
 
@@ -28,7 +32,7 @@ impl Sums {
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
         let pieces = (0..pieces_of(bytes)).map(|piece| sum(file, piece)).collect::<io::Result<_>>()?;
-        Ok(Self { bytes, pieces })
+        Ok(Self { bytes, beginning: beginning(file)?, pieces })
     }
 
     /// Of a file that was changed at its beginning and from a byte on. Reads no more than these pieces.
@@ -37,12 +41,18 @@ impl Sums {
         let kept = |piece: u64| piece > 0 && piece < from / PIECE_BYTES;
         let old = |piece: u64| self.pieces.get(usize::try_from(piece).ok()?).filter(|_| kept(piece));
         let new = |piece: u64| old(piece).map_or_else(|| sum(file, piece), |old| Ok(*old));
-        Ok(Self { bytes, pieces: (0..pieces_of(bytes)).map(new).collect::<io::Result<_>>()? })
+        let pieces = (0..pieces_of(bytes)).map(new).collect::<io::Result<_>>()?;
+        Ok(Self { bytes, beginning: beginning(file)?, pieces })
     }
 
     /// Whether they are of a file of this length.
     pub(super) fn speaks_of(&self, bytes: u64) -> bool {
         self.bytes == bytes
+    }
+
+    /// Whether the file begins like theirs: it says that it holds the same.
+    pub(super) fn begins(&self, file: &File) -> io::Result<bool> {
+        Ok(beginning(file)? == self.beginning)
     }
 
     /// Whether the file is as it was. O(bytes).
@@ -86,7 +96,7 @@ impl Sums {
 
     fn line(&self) -> String {
         let pieces = self.pieces.iter().map(|sum| format!(" {}", digits(sum))).collect::<String>();
-        let told = format!("{}{pieces}", self.bytes);
+        let told = format!("{} {}{pieces}", self.bytes, digits(&self.beginning));
         format!("{told} {}\n", digits(&blake2b_256(told.as_bytes())))
     }
 
@@ -97,8 +107,9 @@ impl Sums {
         }
         let mut words = told.split(' ');
         let bytes = words.next()?.parse().ok()?;
-        let piece = |word: &str| hex::decode_array("sum", &format!("0x{word}")).ok();
-        Some(Self { bytes, pieces: words.map(piece).collect::<Option<_>>()? })
+        let sum = |word: &str| hex::decode_array("sum", &format!("0x{word}")).ok();
+        let beginning = sum(words.next()?)?;
+        Some(Self { bytes, beginning, pieces: words.map(sum).collect::<Option<_>>()? })
     }
 }
 
@@ -114,9 +125,16 @@ fn pieces_of(bytes: u64) -> u64 {
     bytes.div_ceil(PIECE_BYTES)
 }
 
+fn beginning(file: &File) -> io::Result<[u8; 32]> {
+    sum_of(file, 0, BEGINNING_BYTES)
+}
+
 fn sum(file: &File, piece: u64) -> io::Result<[u8; 32]> {
-    let from = piece * PIECE_BYTES;
-    let length = file.metadata()?.len().saturating_sub(from).min(PIECE_BYTES);
+    sum_of(file, piece * PIECE_BYTES, PIECE_BYTES)
+}
+
+fn sum_of(file: &File, from: u64, most: u64) -> io::Result<[u8; 32]> {
+    let length = file.metadata()?.len().saturating_sub(from).min(most);
     // A mebibyte at most.
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     file.read_exact_at(&mut bytes, from)?;
@@ -143,6 +161,7 @@ mod tests {
             assert!(!sums.fit(&file).unwrap(), "{at}");
             let somewhere = (0..3).filter(|piece| !sums.fit_somewhere(&file, *piece).unwrap()).count();
             assert_eq!(somewhere, 1, "{at}");
+            assert_eq!(sums.begins(&file).unwrap(), at > 41, "{at}");
             bytes[at] ^= 1;
         }
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
@@ -176,8 +195,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.bin");
         assert_eq!(Sums::kept_of(&path), []);
-        let one = Sums { bytes: 5, pieces: vec![[1; 32]] };
-        let none = Sums { bytes: 0, pieces: Vec::new() };
+        let one = Sums { bytes: 5, beginning: [2; 32], pieces: vec![[1; 32]] };
+        let none = Sums { bytes: 0, beginning: [3; 32], pieces: Vec::new() };
         Sums::keep(&path, &[&one, &none]).unwrap();
         assert_eq!(Sums::kept_of(&path), [one.clone(), none.clone()]);
         let kept = folder.path().join("one.bin.sums");

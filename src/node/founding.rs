@@ -59,7 +59,8 @@ impl Founding<'_> {
             } else if self.joining.has_learned() {
                 self.joining.take_again(self.config, self.progress).await?;
             }
-            files = self.keeper.files();
+            // An old delta may lie beside.
+            files = tokio::task::block_in_place(|| self.usable_files(false));
         }
         if files.is_some() && has_all && !self.keeper.vouches_for_files() {
             tracing::warn!("nothing is known of the snapshot that is there: left out");
@@ -67,22 +68,22 @@ impl Founding<'_> {
         }
         tokio::task::block_in_place(|| match files {
             Some((full, delta)) => self.load(store, &full, delta.as_deref()),
-            None if first.is_none() || has_all => self.begin(store),
+            // Where there was a snapshot, there was a ledger.
+            None if has_all || (first.is_none() && !self.keeper.had_full()) => self.begin(store),
             None => anyhow::bail!(
                 "the ledger is lost, and there is no snapshot to make it again from: put one of this network into {}, or \
-                 name sources of one in snapshots.sources",
+                 name sources of one in snapshots.sources; to begin anew, move that folder and the store away",
                 self.keeper.full_path().display()
             ),
         })
     }
 
-    /// The snapshot files, without what is damaged. What this node began with, or wrote, is put aside when it cannot be read;
-    /// what is there at its first start is its owner's to mend.
+    /// The snapshot files, without what is damaged. What cannot be read is put aside where the node had a ledger before; what is
+    /// there at its first start is its owner's to mend.
     fn usable_files(&self, has_blocks: bool) -> Option<(PathBuf, Option<PathBuf>)> {
         self.progress.say("looking at the snapshot".to_owned());
-        // Whoever empties the store may have put another file there, whatever was known of the one before.
-        let files = if has_blocks { self.keeper.whole_files() } else { self.keeper.files() };
-        let (full, delta) = files?;
+        // Whoever empties the store may have put another file there.
+        let (full, delta) = self.keeper.whole_files(!has_blocks)?;
         // A full snapshot is good without its delta, too.
         if let Some(delta) = delta {
             match fetch::check(&full, Some(&delta), None) {
@@ -90,7 +91,9 @@ impl Founding<'_> {
                 Err(error) => tracing::warn!(%error, delta = %delta.display(), "left out"),
             }
         }
-        if has_blocks && let Err(error) = fetch::check(&full, None, None) {
+        if (has_blocks || self.keeper.had_full())
+            && let Err(error) = fetch::check(&full, None, None)
+        {
             tracing::warn!(%error, full = %full.display(), "left out");
             self.keeper.put_full_aside();
             return None;

@@ -56,13 +56,19 @@ impl Opening<'_> {
     /// What cannot be mended: the surroundings, or an empty store without a snapshot.
     pub(super) async fn open(&self) -> anyhow::Result<Opened> {
         let mut starting = None;
+        let known = self.suspects.all();
         for _ in 0..MOST_ATTEMPTS {
             if self.is_damaged()? {
                 self.tell(&mut starting, "mending the store")?;
                 self.inspect(&mut starting).await?;
+                let found_here = !self.suspects.all().is_subset(&known);
                 for done in mend::put_aside(&self.folder, &self.suspects)? {
                     self.healed(&done);
                     self.tell(&mut starting, &format!("mending the store: {done}"))?;
+                }
+                // What sled held when it came upon that, it may hold for as long as this process lives.
+                if found_here {
+                    anyhow::bail!(StartAgain("damage was found and put aside"));
                 }
             }
             match self.attempt(&mut starting).await {

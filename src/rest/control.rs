@@ -1,6 +1,7 @@
 //! `control`: what only the owner may ask for.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -38,16 +39,32 @@ pub(super) async fn create_snapshot(
     }
     check_limits(&api, request.index)?;
     let (reader, keeper) = (api.node.reader.clone(), api.keeper.clone());
-    let written =
-        tokio::task::spawn_blocking(move || keeper.create(&reader, MilestoneIndex(request.index))).await;
-    let path = match written.map_err(|_| ApiError::unavailable("the snapshot was interrupted"))? {
-        Ok(path) => path,
-        Err(error @ keeper::Error::Busy) => {
-            return Err(ApiError::unavailable(error.to_string()).retry_after(10));
-        }
-        Err(error) => return Err(ApiError::failed(format!("creating snapshot failed: {error}"))),
-    };
+    let written = in_turn(move || keeper.create(&reader, MilestoneIndex(request.index))).await?;
+    let path = written.map_err(|error| ApiError::failed(format!("creating snapshot failed: {error}")))?;
     Ok(Json(Created { index: request.index, file_path: path.display().to_string() }))
+}
+
+/// Another snapshot, which the node takes by itself, is waited for so long.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two looks whether it is written.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Takes a snapshot when no other is being written.
+async fn in_turn<T: Send + 'static>(
+    take: impl Fn() -> Result<T, keeper::Error> + Clone + Send + 'static,
+) -> Result<Result<T, keeper::Error>, ApiError> {
+    let started = Instant::now();
+    loop {
+        let taken = tokio::task::spawn_blocking(take.clone()).await;
+        match taken.map_err(|_| ApiError::unavailable("the snapshot was interrupted"))? {
+            Err(keeper::Error::Busy) if started.elapsed() < TURN_WITHIN => tokio::time::sleep(LOOK).await,
+            Err(error @ keeper::Error::Busy) => {
+                return Err(ApiError::unavailable(error.to_string()).retry_after(10));
+            }
+            taken => return Ok(taken),
+        }
+    }
 }
 
 /// HORNET: > solid entry points can be told once belowMaxDepth + 5 more milestones are confirmed, and as many are kept
@@ -124,13 +141,12 @@ async fn prune_to(api: &Api, target: MilestoneIndex) -> Result<Json<Pruned>, Api
     if let Err(PruneError::BeyondSnapshot { wanted, .. }) = begun {
         // What is pruned now is what a damaged ledger would be made again from: the node's own snapshot goes on first.
         let (reader, keeper) = (api.node.reader.clone(), api.keeper.clone());
-        let led = tokio::task::spawn_blocking(move || keeper.lead_on(&reader, wanted, Sizes::HORNET)).await;
-        match led.map_err(|_| ApiError::unavailable("the snapshot before it was interrupted"))? {
-            Err(error @ keeper::Error::Busy) => {
-                return Err(ApiError::unavailable(error.to_string()).retry_after(10));
-            }
-            led => led.map_err(|error| failed(format!("taking a snapshot before: {error}")))?,
-        };
+        let led = in_turn(move || match keeper.anchor().lets_go(wanted) {
+            // Another one, which was being written, leads as far.
+            true => Ok(()),
+            false => keeper.lead_on(&reader, wanted, Sizes::HORNET).map(drop),
+        });
+        led.await?.map_err(|error| failed(format!("taking a snapshot before: {error}")))?;
         begun = api.node.begin_prune(target).await?;
     }
     let begun = begun.map_err(|error| failed(error.to_string()))?;

@@ -43,7 +43,7 @@ impl Anchor {
     }
 
     /// Whether everything up to `index` may go; if not, a snapshot is wanted.
-    pub(super) fn lets_go(&self, index: MilestoneIndex) -> bool {
+    pub fn lets_go(&self, index: MilestoneIndex) -> bool {
         if self.reached() >= index {
             return true;
         }

@@ -56,7 +56,7 @@ pub fn put_aside(folder: &Path, suspects: &Suspects) -> Result<Vec<String>, Erro
         done.push(format!("old blocks were damaged ({part}): they are pruned, with what came before"));
     }
     if parts.contains(LEDGER) {
-        done.extend(put_ledger_aside(folder)?);
+        done.extend(put_ledger_aside(folder, "the ledger was damaged")?);
     }
     suspects.clear()?;
     Ok(done)
@@ -68,22 +68,20 @@ pub fn put_aside(folder: &Path, suspects: &Suspects) -> Result<Vec<String>, Erro
 /// [`Error::Io`]
 pub fn bridge(folder: &Path, fresh: bool) -> Result<Vec<String>, Error> {
     if !fresh {
-        return Ok(put_ledger_aside(folder)?.into_iter().collect());
+        let why = "the blocks that are left do not lead up to the ledger";
+        return Ok(put_ledger_aside(folder, why)?.into_iter().collect());
     }
     put_epochs_aside(folder, &epochs(folder)?)?;
     Ok(vec!["the blocks do not lead on from the snapshot: all that can be read is judged again".to_owned()])
 }
 
-fn put_ledger_aside(folder: &Path) -> Result<Option<String>, Error> {
+fn put_ledger_aside(folder: &Path, why: &str) -> Result<Option<String>, Error> {
     let ledger = folder.join(LEDGER);
     if !ledger.exists() {
         return Ok(None);
     }
     put(folder, &ledger, "damaged-ledger")?;
-    Ok(Some(
-        "the ledger was damaged: made again from the newest snapshot and what milestones did since"
-            .to_owned(),
-    ))
+    Ok(Some(format!("{why}: it is made again from the newest snapshot and what milestones did since")))
 }
 
 pub(super) fn put_epochs_aside(folder: &Path, numbers: &[u32]) -> Result<(), Error> {

@@ -157,7 +157,7 @@ impl Store {
             ahead: Ahead::default(),
             journal,
             head: Head::open(folder)?,
-            stopped_in_order: take_stopped_in_order(folder)?,
+            stopped_in_order: take_stopped_in_order(folder, limits)?,
             newest_is_whole,
             acknowledged,
             treasury: ledger.treasury()?.unwrap_or(Treasury::EMPTY),
@@ -423,9 +423,12 @@ pub(super) fn numbered(name: &str, letter: char) -> Option<u32> {
     name.strip_prefix(letter).filter(|number| number.len() == 8)?.parse().ok()
 }
 
-/// Whether the last run ended in order; it is not known of this one yet.
-fn take_stopped_in_order(folder: &Path) -> Result<bool, Error> {
+/// Whether the last run ended in order; it is not known of this one yet. Who only looks leaves the word to the next one.
+fn take_stopped_in_order(folder: &Path, limits: Limits) -> Result<bool, Error> {
     let path = folder.join(STOPPED);
+    if limits.keeps_everything() {
+        return Ok(path.exists());
+    }
     match fs::remove_file(&path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

@@ -8,6 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::{panic, thread};
 
 use anyhow::Context;
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
@@ -18,7 +20,7 @@ use crate::config::Config;
 use crate::coordinator;
 use crate::engine::effect::Effect;
 use crate::engine::{Engine, Network, Origin, Start, checked};
-use crate::files::Hold;
+use crate::files::{self, Hold};
 use crate::ledger::authority::Authority;
 use crate::protocol::MAX_BLOCK_BYTES;
 use crate::protocol::block::{self, Block};
@@ -33,6 +35,8 @@ use crate::store::{Limits, Reader, Recovered, Store, Suspects};
 /// Files of an export.
 const SNAPSHOT: &str = "full_snapshot.bin";
 const BLOCKS: &str = "blocks.bin";
+/// Of these two, as `b2sum --length 256` writes and checks them; an export without it is not whole.
+const SUMS: &str = "b2sums.txt";
 
 /// Records, or blocks, between two words about how it goes on.
 const TELL_EVERY: u64 = 100_000;
@@ -290,6 +294,9 @@ fn export(Opened { store, recovered, _held }: Opened, out: &Path) -> anyhow::Res
         file.write_all(bytes)
     })?;
     synced(file).with_context(shown)?;
+    let sums = sums(out)?;
+    let path = out.join(SUMS);
+    files::write_atomic(&path, sums.as_bytes(), 0o644).with_context(|| path.display().to_string())?;
     let confirmed = reader.ledger_index();
     store.close()?;
     let text = format!(
@@ -297,6 +304,25 @@ fn export(Opened { store, recovered, _held }: Opened, out: &Path) -> anyhow::Res
         out.display()
     );
     Ok(Answer { text, json: json!({ "snapshot": target.0, "blocks": count, "confirmed": confirmed.0 }) })
+}
+
+fn sum(path: &Path) -> std::io::Result<[u8; 32]> {
+    let (mut file, mut hasher, mut piece) = (File::open(path)?, Blake2b::<U32>::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize().into()),
+            length => hasher.update(&piece[..length]),
+        }
+    }
+}
+
+fn sums(folder: &Path) -> anyhow::Result<String> {
+    let sum = |name: &str| {
+        let path = folder.join(name);
+        let sum = sum(&path).with_context(|| path.display().to_string())?;
+        Ok(format!("{}  {name}\n", hex::encode(&sum).trim_start_matches("0x")))
+    };
+    Ok([SNAPSHOT, BLOCKS].into_iter().map(sum).collect::<anyhow::Result<Vec<_>>>()?.concat())
 }
 
 fn synced(file: BufWriter<File>) -> std::io::Result<()> {
@@ -320,16 +346,28 @@ fn import(data: &Path, from: &Path, config: &Path) -> anyhow::Result<Answer> {
         false => None,
     };
     let authority = Authority::of(&config.network, own_key);
+    let path = from.join(SUMS);
+    let told = fs::read_to_string(&path).with_context(|| format!("{}: no whole export", path.display()))?;
+    anyhow::ensure!(told == sums(from)?, "{}: damaged, or not whole: export once more", from.display());
     let folder = data.join("store");
     anyhow::ensure!(!folder.exists(), "{}: exists already; move it away first", folder.display());
     fs::create_dir_all(data).with_context(|| data.display().to_string())?;
     let _held = hold(data)?;
+    let imported = import_into(&folder, from, &config, authority);
+    if imported.is_err() {
+        // The next try begins anew.
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    imported
+}
+
+fn import_into(folder: &Path, from: &Path, config: &Config, authority: Authority) -> anyhow::Result<Answer> {
     let limits = Limits {
         keep_milestones: config.storage.keep_milestones.get(),
         live_milestones: 5,
         cache_bytes: 8 << 20,
     };
-    let mut store = Store::open(&folder, &config.network.params.network_name, limits)?;
+    let mut store = Store::open(folder, &config.network.params.network_name, limits)?;
     let path = from.join(SNAPSHOT);
     let shown = || path.display().to_string();
     let full = FullReader::new(recording::open(&path)?).with_context(shown)?;

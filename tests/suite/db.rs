@@ -71,9 +71,16 @@ fn a_store_is_read_measured_taken_out_and_put_in() {
         assert!(!new.exists(), "something was made");
         let blocks = out.join("blocks.bin");
         let whole = fs::read(&blocks).unwrap();
-        fs::write(&blocks, &whole[..whole.len() - 1]).unwrap();
-        let cut = db(&new, &arguments).unwrap_err();
-        assert!(cut.contains("ends within a block"), "{cut}");
+        let mut changed = whole.clone();
+        changed[900] ^= 1;
+        for damaged in [&whole[..whole.len() - 1], &changed, &[]] {
+            fs::write(&blocks, damaged).unwrap();
+            let told = db(&new, &arguments).unwrap_err();
+            assert!(told.contains("damaged, or not whole"), "{told}");
+        }
+        fs::remove_file(out.join("b2sums.txt")).unwrap();
+        let told = db(&new, &arguments).unwrap_err();
+        assert!(told.contains("no whole export") && !new.exists(), "{told}");
     }
 }
 

@@ -326,6 +326,17 @@ fn damage_that_is_found_while_it_runs_is_mended_at_once() {
     assert!(said.iter().any(|line| line.contains("starting again")), "{said:#?}");
     let report = verify(&folder.path().join("data")).unwrap();
     assert_eq!(report["ledgerHash"], recording.ledger_hash("database at 466"));
+    // The same for what is found while it starts.
+    for slab in files(&folder.path().join("data/store/e00000009/slabs")) {
+        fs::write(slab, "").unwrap();
+    }
+    let node = Patient::start(folder.path());
+    assert_eq!((node.processes, node.confirmed()), (1, 466), "{:#?}", node.said);
+    assert!(node.said.iter().any(|line| line.contains("starting again")), "{:#?}", node.said);
+    assert!(node.shows_nothing_false(&blocks));
+    node.stop();
+    let report = verify(&folder.path().join("data")).unwrap();
+    assert_eq!(report["ledgerHash"], recording.ledger_hash("database at 466"));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_ledger_is_made_again_from_what_is_whole() {
     }
 }
 
-/// Of an empty store nothing is known: whatever its owner put there, it begins with.
+/// Whatever its owner puts beside an empty store, it begins with; but not with what became of its own.
 #[test]
 fn who_empties_the_store_may_bring_another_snapshot() {
     let folder = tempfile::tempdir().unwrap();
@@ -114,13 +114,33 @@ fn who_empties_the_store_may_bring_another_snapshot() {
     let node = start(folder.path(), FOUNDER);
     node.wait_for("snapshot", |_| data.join(FULL).exists());
     let before = genesis(&node);
+    let own = FullReader::new(fs::read(data.join(FULL)).unwrap().as_slice()).unwrap().header().target.index;
+    let other = own.0 + 1;
+    node.wait_confirmed(u64::from(other) + 6);
+    let (status, answer) = node.control(&data, "snapshots/create", &json!({ "index": other }));
+    assert_eq!(status, 200, "{answer}");
+    let created = answer["filePath"].as_str().unwrap().to_owned();
     node.stop();
     fs::remove_dir_all(data.join("store")).unwrap();
     let _ = fs::remove_file(data.join(DELTA));
+    // Of another milestone.
+    let own = fs::read(data.join(FULL)).unwrap();
+    fs::copy(created, data.join(FULL)).unwrap();
     change(&data, FULL, flip_in_address);
     let node = start(folder.path(), FOUNDER);
-    assert!(genesis(&node) != before && node.confirmed() > 0);
+    assert!(genesis(&node) != before && node.confirmed() == u64::from(other));
     node.stop();
+    // Of the same milestone: it is its own, damaged. Nor does it found a network in the place of one that there was.
+    for damage in [flip_in_address, |bytes: &mut Vec<u8>| bytes.truncate(40)] {
+        let _ = fs::remove_dir_all(data.join("store"));
+        change(&data, FULL, damage);
+        for _ in 0..2 {
+            let said = Node::refuses(&folder.path().join("node.toml"), &Node::config(FOUNDER), &data);
+            assert!(said.contains("no snapshot to make it again from"), "{said}");
+        }
+        assert!(!data.join(FULL).exists());
+        fs::write(data.join(FULL), &own).unwrap();
+    }
 }
 
 /// Pruning by the owner, and a snapshot that is far behind.
