@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -213,18 +213,25 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::R
 /// How often this process has started again, in its environment.
 const AGAIN: &str = "OSMIA_STARTED_AGAIN";
 
-/// Damage that takes more is no damage to mend.
+/// Damage that takes more, one short run after the other, is no damage to mend.
 const MOST_STARTS: u32 = 32;
+
+/// A run that was not short.
+const GOOD_RUN: Duration = Duration::from_secs(600);
 
 /// Runs a node, which starts again in its own place to mend what it finds damaged. On a board, that is PID 1's to do.
 fn run_node(config: &Config, data: &Path, board: &node::Board) -> anyhow::Result<()> {
+    let started = Instant::now();
     let ended = node::run(config, data, board);
     let damaged = |error: &anyhow::Error| error.is::<node::StartAgain>() && !board.supervised;
-    let before = std::env::var(AGAIN).map_or(Ok(0), |times| times.parse()).unwrap_or(MOST_STARTS);
+    let before = std::env::var(AGAIN).ok().filter(|_| started.elapsed() < GOOD_RUN);
+    let before = before.map_or(Ok(0), |times| times.parse()).unwrap_or(MOST_STARTS);
     match ended {
         Err(error) if damaged(&error) && before < MOST_STARTS => {
             tracing::error!("{error:#}: starting again");
-            let mut again = std::process::Command::new(std::env::current_exe()?);
+            // Another binary may have taken the place of this one.
+            let own = std::env::current_exe().ok().filter(|path| path.exists());
+            let mut again = std::process::Command::new(own.unwrap_or_else(|| "/proc/self/exe".into()));
             again.args(std::env::args_os().skip(1)).env(AGAIN, (before + 1).to_string());
             Err(error.context(format!("starting again: {}", again.exec())))
         }

@@ -1,11 +1,12 @@
 //! A change of the firewall may lock its owner out: it is undone unless it is confirmed in time.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// A change that nobody confirms lasts this long.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(60);
 
-/// Sooner after the one before, no change is made: whoever took the node over must not keep PID 1 busy.
+/// Sooner after the one before, no trial begins: whoever took the node over must not keep PID 1 busy.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who reaches the REST API of a board.
@@ -28,6 +29,17 @@ impl Reach {
         self == Self::Everybody
     }
 
+    /// Whether somebody from there may come: the ranges of the firewall.
+    pub fn lets_in(self, address: IpAddr) -> bool {
+        let local = match address.to_canonical() {
+            IpAddr::V4(address) => address.is_private() || address.is_link_local() || address.is_loopback(),
+            IpAddr::V6(address) => {
+                address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback()
+            }
+        };
+        self.is_public() || local
+    }
+
     /// One word for it, which [`Reach::parse`] takes.
     pub fn word(self) -> &'static str {
         match self {
@@ -47,13 +59,14 @@ impl Reach {
 pub struct Trial {
     kept: Reach,
     tried: Option<(Reach, Instant)>,
-    changed: Option<Instant>,
+    /// When the last trial began.
+    began: Option<Instant>,
 }
 
 impl Trial {
     /// Nothing is tried.
     pub fn of(kept: Reach) -> Self {
-        Self { kept, tried: None, changed: None }
+        Self { kept, tried: None, began: None }
     }
 
     /// Which rules belong into the kernel.
@@ -66,15 +79,14 @@ impl Trial {
         self.tried.map(|(_, until)| until.saturating_duration_since(now))
     }
 
-    /// Tries something, or takes a trial back. Whether other rules belong into the kernel now.
-    pub fn change(&mut self, to: Reach, now: Instant) -> bool {
-        if self.changed.is_some_and(|changed| now < changed + PAUSE) {
-            return false;
+    /// Takes a trial back, or begins one, unless that is too soon.
+    pub fn change(&mut self, to: Reach, now: Instant) {
+        if to == self.kept {
+            self.tried = None;
+        } else if self.began.is_none_or(|began| now >= began + PAUSE) {
+            self.tried = Some((to, now + CONFIRM_WITHIN));
+            self.began = Some(now);
         }
-        let before = self.in_force();
-        self.tried = (to != self.kept).then_some((to, now + CONFIRM_WITHIN));
-        self.changed = Some(now);
-        self.in_force() != before
     }
 
     /// What is tried is kept. Whether there was anything.
@@ -84,14 +96,40 @@ impl Trial {
         true
     }
 
-    /// Whether nobody confirmed in time, so that the rules of before belong into the kernel.
+    /// Ends a trial that nobody confirmed in time. Whether there was one.
     pub fn undo(&mut self, now: Instant) -> bool {
         self.tried.take_if(|(_, until)| now >= *until).is_some()
     }
 
     /// What is tried cannot be had.
-    pub fn give_up(&mut self) -> bool {
-        self.tried.take().is_some()
+    pub fn give_up(&mut self) {
+        self.tried = None;
+    }
+}
+
+/// What PID 1 says of it to the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// Of the wish that it answers; 0 for none.
+    pub number: u64,
+    /// Whom the rules in the kernel let in.
+    pub reach: Reach,
+    /// Until that is undone, in seconds, if it is not kept.
+    pub left_s: Option<u64>,
+}
+
+impl Said {
+    /// As a line of words.
+    pub fn line(&self) -> String {
+        let left = self.left_s.map_or_else(|| "-".to_owned(), |seconds| seconds.to_string());
+        format!("{} {} {left}", self.number, self.reach.word())
+    }
+
+    /// The other way around.
+    pub fn parse(line: &str) -> Option<Self> {
+        let [number, reach, left] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        let left_s = if left == "-" { None } else { Some(left.parse().ok()?) };
+        Some(Self { number: number.parse().ok()?, reach: Reach::parse(reach)?, left_s })
     }
 }
 
@@ -107,9 +145,10 @@ mod tests {
         let now = Instant::now();
         for (kept, other) in [(ALL[0], ALL[1]), (ALL[1], ALL[0])] {
             let mut trial = Trial::of(kept);
-            assert!(!trial.change(kept, now) && !trial.confirm(now) && !trial.undo(now + CONFIRM_WITHIN));
-            let now = now + PAUSE;
-            assert!(trial.change(other, now));
+            trial.change(kept, now);
+            assert_eq!(trial, Trial::of(kept));
+            assert!(!trial.confirm(now) && !trial.undo(now + CONFIRM_WITHIN));
+            trial.change(other, now);
             assert_eq!((trial.in_force(), trial.left(now)), (other, Some(CONFIRM_WITHIN)));
             let late = now + CONFIRM_WITHIN;
             assert!(!trial.undo(late - Duration::from_millis(1)));
@@ -117,33 +156,65 @@ mod tests {
             assert!(!trial.confirm(late) && trial.undo(late));
             assert_eq!((trial.in_force(), trial.left(late)), (kept, None));
             assert!(!trial.undo(late));
-            assert!(trial.change(other, late) && trial.confirm(late));
-            assert!(!trial.undo(late + CONFIRM_WITHIN));
-            assert_eq!(trial, Trial { changed: Some(late), ..Trial::of(other) });
+            trial.change(other, late);
+            assert!(trial.confirm(late) && !trial.undo(late + CONFIRM_WITHIN));
+            assert_eq!(trial, Trial { began: Some(late), ..Trial::of(other) });
         }
     }
 
     #[test]
-    fn a_trial_is_taken_back_and_begins_anew() {
+    fn a_trial_is_taken_back_at_once_and_begun_anew_in_time() {
         let now = Instant::now();
         let mut trial = Trial::of(Reach::Private);
-        assert!(trial.change(Reach::Everybody, now));
-        // Too soon, and then again from the beginning.
-        assert!(!trial.change(Reach::Private, now) && trial.in_force().is_public());
+        trial.change(Reach::Everybody, now);
+        // Who thinks better of it does not confirm the other.
+        trial.change(Reach::Private, now);
+        assert!(!trial.in_force().is_public() && !trial.confirm(now));
+        trial.change(Reach::Everybody, now);
+        assert!(!trial.in_force().is_public(), "too soon");
+        trial.change(Reach::Everybody, now + PAUSE);
         let later = now + Duration::from_secs(30);
-        assert!(!trial.change(Reach::Everybody, later));
+        trial.change(Reach::Everybody, later);
         assert_eq!(trial.left(later), Some(CONFIRM_WITHIN));
-        assert!(trial.change(Reach::Private, later + PAUSE));
-        assert!(!trial.in_force().is_public() && !trial.undo(later + 2 * CONFIRM_WITHIN));
-        assert!(trial.change(Reach::Everybody, later + 2 * PAUSE) && trial.give_up() && !trial.give_up());
-        assert!(!trial.in_force().is_public());
+        trial.give_up();
+        assert!(!trial.in_force().is_public() && !trial.undo(later + CONFIRM_WITHIN));
+    }
+
+    #[test]
+    fn private_addresses_are_told_from_others() {
+        for (address, local) in [
+            ("10.1.2.3", true),
+            ("172.31.0.1", true),
+            ("192.168.1.1", true),
+            ("169.254.1.1", true),
+            ("127.0.0.1", true),
+            ("::ffff:10.0.0.1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("::1", true),
+            ("172.32.0.1", false),
+            ("203.0.113.1", false),
+            ("::ffff:203.0.113.1", false),
+            ("2001:db8::1", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(Reach::Private.lets_in(address), local, "{address}");
+            assert!(Reach::Everybody.lets_in(address), "{address}");
+        }
     }
 
     #[test]
     fn words_are_told_apart() {
         for reach in ALL {
             assert_eq!((Reach::parse(reach.word()), Reach::of(reach.is_public())), (Some(reach), reach));
+            for left_s in [None, Some(0), Some(59)] {
+                let said = Said { number: 7, reach, left_s };
+                assert_eq!(Said::parse(&said.line()), Some(said));
+            }
         }
         assert_eq!(Reach::parse("nobody"), None);
+        for wrong in ["", "1 private", "1 nobody -", "x private -", "1 private x", "1 private - -"] {
+            assert_eq!(Said::parse(wrong), None);
+        }
     }
 }

@@ -570,11 +570,14 @@ fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {
         None if message.starts_with("duplicate key") => (message, "keep one of them".to_owned()),
         None => (message, "the README lists every key with an example".to_owned()),
     };
-    let key = key_at(checker.text, line);
-    if key == PASSWORD {
-        let (problem, fix) = ("no text".to_owned(), "write 12 to 128 bytes in quotation marks".to_owned());
-        return Error { line, key, problem, fix };
+    // Where a password may stand, nothing of the text is told: not what stands in the line, nor in the one behind it.
+    let near = checker.text.lines().skip(line.saturating_sub(2)).take(2);
+    if near.into_iter().any(|near| near.to_ascii_lowercase().contains("password")) {
+        let problem = "not understood".to_owned();
+        let fix = "write password = \"12 to 128 bytes, in quotation marks\", in one line".to_owned();
+        return Error { line, key: PASSWORD.to_owned(), problem, fix };
     }
+    let key = key_at(checker.text, line);
     Error { line, key, problem, fix }
 }
 

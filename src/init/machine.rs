@@ -11,13 +11,14 @@ use super::door::Door;
 use super::service::{Role, Service, Spec};
 use super::setup;
 use super::time::Time;
-use super::{Event, children, network, owner, probe};
+use super::{Event, QUEUED, children, network, owner, probe};
 use crate::board::Board;
 use crate::boot::button::Wish;
 use crate::boot::minimum;
 use crate::boot::policy::{Sign, Vigil};
 use crate::boot::resets::Resets;
 use crate::boot::status::{State, Status};
+use crate::boot::trial::Said;
 use crate::config::Config;
 use crate::dhcp::Lease;
 use crate::files;
@@ -43,13 +44,15 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// What must be remembered before a reset is written within this time, or not at all.
 const REMEMBER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Gives the node its configuration; who else has a folder there may not read the owner's password.
+/// Gives the node its configuration, whole; who else has a folder there may not read the owner's password.
 fn hand_over(text: &str) -> std::io::Result<()> {
-    files::replace(Path::new(setup::CONFIG), b"")?;
-    let node = Some(Role::Node.user());
-    std::os::unix::fs::chown(setup::CONFIG, node, node)?;
-    fs::set_permissions(setup::CONFIG, fs::Permissions::from_mode(0o400))?;
-    fs::write(setup::CONFIG, text)
+    let path = Path::new(setup::CONFIG);
+    let (new, node) = (path.with_extension("tmp"), Some(Role::Node.user()));
+    fs::write(&new, b"")?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o400))?;
+    fs::write(&new, text)?;
+    std::os::unix::fs::chown(&new, node, node)?;
+    fs::rename(&new, path)
 }
 
 /// See the module.
@@ -158,11 +161,10 @@ impl Machine {
         self.config = found.config;
         if let Some(config) = &mut self.config {
             self.status.host_name = config.host_name.clone();
-            self.door = Some(Door::new(config, found.changed));
+            self.door = Some(Door::new(config, &found.text));
             self.add_child(children::time());
-        }
-        // A firewall that cannot be loaded leaves the board closed, never open.
-        if let Err(error) = network::open_ports(self.config.as_ref()) {
+        } else if let Err(error) = network::open_ports(None) {
+            // A firewall that cannot be loaded leaves the board closed, never open.
             tracing::error!(%error, "firewall stays closed");
         }
         network::start(&self.status.host_name, &self.events);
@@ -183,7 +185,8 @@ impl Machine {
         self.check_minimum();
         if self.config.is_some() {
             if let Err(error) = hand_over(&found.text) {
-                tracing::error!(%error, "configuration not handed to the node");
+                tracing::error!(%error, "configuration not handed to the node, which does not start");
+                self.config = None;
             }
             probe::api(self.events.clone());
             probe::disk(Path::new(setup::PROBE), self.events.clone());
@@ -227,8 +230,8 @@ impl Machine {
     fn wait(&mut self, queue: &mpsc::Receiver<Event>) -> End {
         loop {
             self.tend(Instant::now());
-            // All that is queued first: a sign of life may be among it.
-            while let Ok(event) = queue.try_recv() {
+            // All that is queued first: a sign of life may be among it. No more: a child that floods must not hold up the rest.
+            for event in queue.try_iter().take(QUEUED) {
                 self.take(event, Instant::now());
             }
             if let Some(how) = self.order.take() {
@@ -265,6 +268,11 @@ impl Machine {
             Event::Sign(sign) => self.sign(sign, now),
             Event::Disk(problem) => self.lose_disk(&problem),
             Event::Lease(link, lease) => self.lease(link, lease),
+            Event::Door { number, kept } => {
+                if let Some(said) = self.door.as_mut().map(|door| door.kept(number, kept, now)) {
+                    self.tell_door(said);
+                }
+            }
             Event::Child => self.reap(),
             Event::Wish(wish) => self.wish(wish),
             Event::Order(how) => self.order = Some(how),
@@ -275,6 +283,10 @@ impl Machine {
         match wish {
             Wish::Show => drop(self.panel.send(panel::Message::Wake)),
             Wish::Stop => self.order = Some(End::PowerOff),
+            // What cannot be deleted must not be said to be.
+            Wish::AskReset | Wish::Reset if !self.status.has_disk() => {
+                tracing::warn!("no factory reset: the data partition cannot be written to");
+            }
             Wish::AskReset => drop(self.panel.send(panel::Message::Ask)),
             Wish::Reset => self.order = Some(End::Forget),
         }
@@ -293,14 +305,7 @@ impl Machine {
             Some("alive") => {}
             Some("peer") => return self.peer_said(words),
             Some("did") => return self.status.node_did(line.trim_start_matches("did ")),
-            Some("firewall") => {
-                if let (Some(door), Some(config), Some(wish)) =
-                    (&mut self.door, &mut self.config, words.next())
-                {
-                    door.said(wish, config, now);
-                }
-                return;
-            }
+            Some("firewall") => return self.door_said(words, now),
             Some(_) | None => return,
         }
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
@@ -330,6 +335,23 @@ impl Machine {
                 "Let the board reach time servers (see clock.ntp), or set health.require_clock = false.",
             ),
             false => self.status.tell(State::Unhealthy, "No recent milestone, or no connected peer.", ""),
+        }
+    }
+
+    /// `<number> <private|everybody|confirm>`.
+    fn door_said<'a>(&mut self, mut words: impl Iterator<Item = &'a str>, now: Instant) {
+        let number = words.next().and_then(|number| number.parse().ok());
+        if let (Some(number), Some(wish)) = (number, words.next())
+            && let (Some(door), Some(config)) = (&mut self.door, &mut self.config)
+            && let Some(said) = door.said((number, wish), config, now, &self.events)
+        {
+            self.tell_door(said);
+        }
+    }
+
+    fn tell_door(&mut self, said: Said) {
+        if let Some(node) = &mut self.node {
+            node.say(&format!("firewall {}", said.line()));
         }
     }
 
@@ -417,8 +439,12 @@ impl Machine {
         }
         self.tend_node(now);
         if let (Some(door), Some(config)) = (&mut self.door, &mut self.config) {
-            door.tend(config, now);
+            let changed = door.tend(config, now);
             self.status.firewall = door.text(config, now);
+            let state = door.state(0, now);
+            if changed {
+                self.tell_door(state);
+            }
         }
         self.time.tend();
         self.feed();
@@ -446,6 +472,9 @@ impl Machine {
         if self.node.as_mut().is_some_and(|node| node.tend(now)) {
             self.tell_trust();
             self.tell_names();
+            if let Some(state) = self.door.as_ref().map(|door| door.state(0, now)) {
+                self.tell_door(state);
+            }
         }
     }
 

@@ -49,6 +49,8 @@ enum Event {
     Disk(String),
     /// A link has this lease, or none any more.
     Lease(u32, Option<Lease>),
+    /// What the owner confirmed is kept, or could not be.
+    Door { number: u64, kept: bool },
     /// A child ended.
     Child,
     /// The button was pressed.

@@ -145,6 +145,14 @@ impl Keeper {
         self.files().filter(|_| !full).map(|(path, led_on)| (path, led_on.filter(|_| !delta)))
     }
 
+    /// Others were taken from elsewhere, and checked: what is known of those before does not hold for them.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn forget_sums(&self) -> io::Result<()> {
+        [FULL, DELTA].into_iter().try_for_each(|name| Sums::forget(&self.folder.join(name)))
+    }
+
     /// Whether the node wrote a full snapshot, or began with one, whatever became of it.
     pub fn had_full(&self) -> bool {
         !Sums::kept_of(&self.full_path()).is_empty()

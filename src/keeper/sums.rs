@@ -88,6 +88,14 @@ impl Sums {
         text.lines().filter_map(Self::parse).collect()
     }
 
+    /// Forgets those of a file: another one takes its place.
+    pub(super) fn forget(path: &Path) -> io::Result<()> {
+        match fs::remove_file(sums_path(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Keeps these of a file, durably; the others are forgotten.
     pub(super) fn keep(path: &Path, all: &[&Self]) -> io::Result<()> {
         let text = all.iter().map(|sums| sums.line()).collect::<String>();
@@ -109,7 +117,8 @@ impl Sums {
         let bytes = words.next()?.parse().ok()?;
         let sum = |word: &str| hex::decode_array("sum", &format!("0x{word}")).ok();
         let beginning = sum(words.next()?)?;
-        Some(Self { bytes, beginning, pieces: words.map(sum).collect::<Option<_>>()? })
+        let pieces = words.map(sum).collect::<Option<Vec<_>>>()?;
+        (pieces.len() as u64 == pieces_of(bytes)).then_some(Self { bytes, beginning, pieces })
     }
 }
 

@@ -53,12 +53,13 @@ impl Founding<'_> {
         let mut files = tokio::task::block_in_place(|| self.usable_files(first.is_some()));
         // What milestones did leads on from the network's beginning as well.
         let has_all = first == Some(MilestoneIndex(1)) && self.knows_genesis_owner();
-        if files.is_none() && !has_all {
-            if !self.config.snapshots.sources.is_empty() {
-                self.download(names).await?;
-            } else if self.joining.has_learned() {
-                self.joining.take_again(self.config, self.progress).await?;
+        let can_ask = !self.config.snapshots.sources.is_empty() || self.joining.has_learned();
+        if files.is_none() && !has_all && can_ask {
+            match self.config.snapshots.sources.is_empty() {
+                true => self.joining.take_again(self.config, self.progress).await?,
+                false => self.download(names).await?,
             }
+            self.keeper.forget_sums().context("forgetting old checksums")?;
             // An old delta may lie beside.
             files = tokio::task::block_in_place(|| self.usable_files(false));
         }

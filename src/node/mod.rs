@@ -225,10 +225,11 @@ async fn serve(
         None => None,
     };
     let clock_trusted = Arc::new(AtomicBool::new(!(supervised && config.require_clock)));
+    let door = rest::Door::new(supervised::write_line);
     let names = match supervised {
         true => {
             let (names, known) = watch::channel(Vec::new());
-            supervised::listen(clock_trusted.clone(), config.require_clock, names);
+            supervised::listen(clock_trusted.clone(), config.require_clock, names, door.clone());
             Names::Servers(known)
         }
         false => Names::System,
@@ -266,7 +267,8 @@ async fn serve(
         );
     }
     let limits = Limits {
-        keep_milestones: config.storage.keep_milestones.get(),
+        // The largest number stands for tools, which only look.
+        keep_milestones: config.storage.keep_milestones.get().min(u32::MAX - 1),
         live_milestones: u32::from(network.params.below_max_depth) + 5,
         cache_bytes: config.storage.cache_mib.get() as usize * (1 << 20),
     };
@@ -277,8 +279,7 @@ async fn serve(
         judge: Judge::start(&work.tuning),
         tokens,
         password: config.rest_password.clone(),
-        door: (supervised && !config.rest_bind.ip().is_loopback())
-            .then(|| rest::Door::new(supervised::write_line)),
+        door: Some(door).filter(|_| supervised && !config.rest_bind.ip().is_loopback()),
         keeper: keeper.clone(),
         peers,
     };

@@ -4,8 +4,8 @@
 //! counts the engine's turns: one that stands still is PID 1's to judge; `spare` is the spare computing power in hashes a second,
 //! `written` what was written to disks and `blocks` the blocks stored, in bytes since the start; each may be `-`. Before the first
 //! of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers are not told how to join,
-//! `issues` when the milestones are its own. `did <text>` is what it did by itself, for its owner; `firewall private`,
-//! `everybody` and `confirm` are his wishes ([`crate::boot::trial`]). It hears `go` before anything
+//! `issues` when the milestones are its own. `did <text>` is what it did by itself, for its owner; `firewall <number>
+//! <private|everybody|confirm>` is a wish of his, which `firewall <said>` answers ([`crate::boot::trial`]). It hears `go` before anything
 //! else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and `names <address> …`, the name servers of the
 //! local network.
 
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use super::engine_thread::Turns;
 use crate::handle::{Facts, Status};
 use crate::keeper::progress::Progress;
+use crate::rest::Door;
 
 /// UDP and TCP port of name servers.
 pub(super) const NAMES_PORT: u16 = 53;
@@ -30,6 +31,7 @@ pub(super) fn listen(
     clock_trusted: Arc<AtomicBool>,
     require_clock: bool,
     names: watch::Sender<Vec<SocketAddr>>,
+    door: Door,
 ) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -37,6 +39,9 @@ pub(super) fn listen(
                 "clock trusted" => clock_trusted.store(true, Ordering::Relaxed),
                 "clock untrusted" => clock_trusted.store(!require_clock, Ordering::Relaxed),
                 line => {
+                    if let Some(said) = line.strip_prefix("firewall ") {
+                        door.hear(said);
+                    }
                     let Some(list) = line.strip_prefix("names ") else { continue };
                     let addresses = list.split(' ').filter_map(|word| word.parse::<IpAddr>().ok());
                     names.send_replace(

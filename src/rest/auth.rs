@@ -63,8 +63,11 @@ pub(super) async fn check(
     }
     if let Some((password, given)) = api.password.as_ref().zip(credentials(request.headers(), "basic")) {
         if !password.opens(given) {
-            // Whoever guesses waits.
+            // Whoever guesses waits, wherever from.
+            let turn = api.guesses.acquire().await;
+            tracing::warn!("a wrong password was shown");
             tokio::time::sleep(WRONG_PASSWORD).await;
+            drop(turn);
             return Err(ApiError::unauthorized("wrong user or password"));
         }
         return Ok(next.run(request).await);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::error::ApiError;
 
 const BINARY: &str = "application/vnd.iota.serializer-v1";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// Form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -100,6 +100,8 @@ struct Api {
     tokens: Tokens,
     password: Option<Password>,
     door: Option<Door>,
+    /// Whoever shows a wrong password waits for the one before.
+    guesses: Arc<Semaphore>,
     keeper: Keeper,
     peers: Peers,
     /// One at a time.
@@ -213,7 +215,7 @@ pub async fn serve_starting(
     stop: watch::Receiver<bool>,
 ) {
     let app = Router::new().fallback(async move || ApiError::unavailable(doing()).retry_after(10));
-    serve_both(listener, probe, app.clone(), app, stop).await;
+    serve_both(listener, probe, app.clone(), app, None, stop).await;
 }
 
 /// Serves clients on `listener`, and the board's own probe on `probe`, until `stop` resolves.
@@ -225,10 +227,11 @@ pub async fn serve_all(
     stop: watch::Receiver<bool>,
 ) {
     let Parts { miner, judge, tokens, password, door, keeper, peers } = parts;
-    let pruning = Arc::new(Semaphore::new(1));
-    let api = Api { node, miner, judge, tokens, password, door, keeper, peers, pruning, stop };
-    let (app, stop) = (router(api.clone()), api.stop.clone());
-    serve_both(listener, probe, app, router(Api { miner: None, ..api }), stop).await;
+    let one = || Arc::new(Semaphore::new(1));
+    let (pruning, guesses) = (one(), one());
+    let api = Api { node, miner, judge, tokens, password, door, guesses, keeper, peers, pruning, stop };
+    let (app, stop, door) = (router(api.clone()), api.stop.clone(), api.door.clone());
+    serve_both(listener, probe, app, router(Api { miner: None, ..api }), door, stop).await;
 }
 
 async fn serve_both(
@@ -236,12 +239,13 @@ async fn serve_both(
     probe: Option<Arc<TcpListener>>,
     app: Router,
     probed: Router,
+    door: Option<Door>,
     stop: watch::Receiver<bool>,
 ) {
-    let clients = serve(&listener, MAX_CONNECTIONS, app, stop.clone());
+    let clients = serve(&listener, MAX_CONNECTIONS, app, door, stop.clone());
     match probe {
         Some(probe) => {
-            let probe = serve(&probe, PROBE_CONNECTIONS, probed, stop);
+            let probe = serve(&probe, PROBE_CONNECTIONS, probed, None, stop);
             tokio::join!(clients, probe);
         }
         None => clients.await,
@@ -249,7 +253,13 @@ async fn serve_both(
 }
 
 /// Serves until the node stops; requests that are being answered then get five seconds to end.
-async fn serve(listener: &TcpListener, places: usize, app: Router, stop: watch::Receiver<bool>) {
+async fn serve(
+    listener: &TcpListener,
+    places: usize,
+    app: Router,
+    door: Option<Door>,
+    stop: watch::Receiver<bool>,
+) {
     let stop = stopped(stop);
     let connections = Arc::new(Semaphore::new(places));
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
@@ -269,8 +279,8 @@ async fn serve(listener: &TcpListener, places: usize, app: Router, stop: watch::
             accepted = listener.accept() => accepted,
         };
         let accepted =
-            accepted.and_then(|(stream, address)| Ok((Caller::new(address.ip(), &stream)?, stream)));
-        let (caller, stream) = match accepted {
+            accepted.and_then(|(stream, address)| Ok((Caller::new(address.ip(), &stream)?, address, stream)));
+        let (caller, address, stream) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: wait for some to be closed.
@@ -289,9 +299,19 @@ async fn serve(listener: &TcpListener, places: usize, app: Router, stop: watch::
         });
         let connection = http.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let door = door.clone();
         tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::trace!(%error, "connection ended");
+            let shut_out = async {
+                match door {
+                    Some(door) => door.shuts_out(address.ip()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::trace!(%error, "connection ended");
+                },
+                () = shut_out => {}
             }
             drop(place);
         });

@@ -139,8 +139,12 @@ fn on_store(
         report(panic);
         blamed.blame_opened();
         let parts = blamed.all().into_iter().collect::<Vec<_>>().join(", ");
-        let error =
-            anyhow::anyhow!("damaged, and cannot be read: {parts}; the node mends it at its next start");
+        let error = match parts.is_empty() {
+            true => anyhow::anyhow!("{panic}"),
+            false => {
+                anyhow::anyhow!("damaged, and cannot be read: {parts}; the node mends it at its next start")
+            }
+        };
         // Nobody waits any more when the work was done before.
         let _ = panicked.send(Err(error));
     }));
@@ -350,13 +354,15 @@ fn import(data: &Path, from: &Path, config: &Path) -> anyhow::Result<Answer> {
     let told = fs::read_to_string(&path).with_context(|| format!("{}: no whole export", path.display()))?;
     anyhow::ensure!(told == sums(from)?, "{}: damaged, or not whole: export once more", from.display());
     let folder = data.join("store");
-    anyhow::ensure!(!folder.exists(), "{}: exists already; move it away first", folder.display());
     fs::create_dir_all(data).with_context(|| data.display().to_string())?;
     let _held = hold(data)?;
+    anyhow::ensure!(!folder.exists(), "{}: exists already; move it away first", folder.display());
     let imported = import_into(&folder, from, &config, authority);
-    if imported.is_err() {
-        // The next try begins anew.
-        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    // The next try begins anew.
+    if imported.is_err()
+        && let Err(error) = fs::remove_dir_all(&folder)
+    {
+        tracing::warn!(%error, "{}: not removed", folder.display());
     }
     imported
 }

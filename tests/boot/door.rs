@@ -1,6 +1,10 @@
 //! The firewall, changed while the board runs: on trial, undone, kept.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
 
 use crate::board::Board;
 use crate::card::{self, Card};
@@ -15,6 +19,8 @@ const CONFIG: &str = "[coordinator]\nenabled = true\ninterval_s = 1\n[health]\nr
 const OWNER: &str = "Authorization: Basic b3duZXI6b3BlbiBzZXNhbWUsIHBsZWFzZQ==";
 const OTHER: &str = "Authorization: Basic b3duZXI6b3BlbiBzZXNhbWUsIHBsZWFzRQ==";
 
+const JSON: &str = "Content-Type: application/json";
+
 const CHANGE: &str = "/api/osmia/v1/firewall";
 const CONFIRM: &str = "/api/osmia/v1/firewall/confirm";
 
@@ -26,26 +32,42 @@ pub(crate) fn the_firewall_changes_on_trial(_: &Card, lan: &Lan) {
         board.wait_healthy();
         let address = lan.address_of_board(&board);
         let api = SocketAddr::from((address, 14_265));
-        let ask = |path: &str, headers: &[&str]| {
-            request(api, "POST", path, headers, br#"{"restPublic": true}"#).unwrap().status
+        let ask = |path: &str, who: &[&str], public: bool| {
+            let (headers, body) = ([&[JSON], who].concat(), format!("{{\"restPublic\": {public}}}"));
+            request(api, "POST", path, &headers, body.as_bytes()).unwrap().status
         };
+        let (change, confirm) =
+            (|public: bool| ask(CHANGE, &[OWNER], public), || ask(CONFIRM, &[OWNER], true));
         let says = |text: &str| client::status(address)["firewall"].as_str().unwrap().contains(text);
         // Nobody else does that.
-        assert_eq!((ask(CHANGE, &[]), ask(CHANGE, &[OTHER]), ask(CONFIRM, &[OWNER])), (400, 401, 400));
+        assert_eq!((ask(CHANGE, &[], true), ask(CHANGE, &[OTHER], true), confirm()), (400, 401, 400));
         assert!(says("private addresses") && !reaches(&board, 14_265));
+        // What holds already is no change.
+        assert_eq!(change(false), 200);
 
-        assert_eq!(ask(CHANGE, &[OWNER]), 202);
-        board.wait_for("everybody to be let in", || reaches(&board, 14_265));
-        assert!(says("everybody") && says("unless"));
+        assert_eq!(change(true), 202);
+        let stranger = connect(&board, 14_265).expect("everybody is let in");
+        let stranger = std::thread::spawn(|| asks_until_cut_off(stranger.into()));
+        board.wait_for("the page to say so", || says("everybody") && says("unless"));
         board.wait_for("that to be undone", || !reaches(&board, 14_265));
         board.console_says("nobody confirmed the change of the firewall");
         board.wait_for("the page to say so", || says("private addresses"));
+        // Whoever came meanwhile is out, too.
+        let stayed = stranger.join().unwrap();
+        assert!(stayed > Duration::from_secs(30), "cut off after {stayed:?}");
+        assert_eq!(confirm(), 400);
+
+        // Who thinks better of it at once does not confirm the other.
+        assert_eq!((change(true), change(false), confirm()), (202, 200, 400));
+        assert!(!reaches(&board, 14_265));
+        board.wait_for("the next try", || change(true) == 202);
+        assert_eq!(change(false), 200);
 
         // Whoever was connected before shows nothing by that.
         let early = TcpStream::connect(api).unwrap();
-        assert_eq!(ask(CHANGE, &[OWNER]), 202);
+        board.wait_for("the next try", || change(true) == 202);
         assert_eq!(request_on(early, "POST", CONFIRM, &[OWNER], &[]).unwrap().status, 400);
-        assert_eq!(ask(CONFIRM, &[OWNER]), 204);
+        assert_eq!(confirm(), 204);
         board.console_says("the change of the firewall is confirmed");
         board.wait_for("the page to say so", || says("everybody") && !says("unless"));
 
@@ -71,8 +93,26 @@ pub(crate) fn the_firewall_changes_on_trial(_: &Card, lan: &Lan) {
     assert!(!reaches(&board, 14_265));
 }
 
-/// Whether the port answers somebody who is not on the local network.
-fn reaches(board: &Board, port: u16) -> bool {
+/// Asks again and again on one connection; how long that goes on.
+fn asks_until_cut_off(mut stream: TcpStream) -> Duration {
+    let started = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    while started.elapsed() < Duration::from_secs(300) {
+        let asked = stream.write_all(b"GET /health HTTP/1.1\r\nHost: osmia\r\n\r\n");
+        if asked.is_err() || !matches!(stream.read(&mut [0; 4_096]), Ok(1..)) {
+            return started.elapsed();
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    panic!("never cut off");
+}
+
+/// A connection of somebody who is not on the local network.
+fn connect(board: &Board, port: u16) -> Option<Socket> {
     let address = Lan::wide_address_of_board(board);
-    !scan::connections(IpAddr::from(host::WIDE[2]), (address, port).into(), 1).is_empty()
+    scan::connections(IpAddr::from(host::WIDE[2]), (address, port).into(), 1).pop()
+}
+
+fn reaches(board: &Board, port: u16) -> bool {
+    connect(board, port).is_some()
 }
