@@ -117,7 +117,9 @@ const ALONE_AFTER_S: u64 = 60;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
     trust: Trust,
-    /// This time has passed for certain.
+    /// This time has passed for certain: that is what the next start may rest on.
+    sure: u64,
+    /// The same, or what a milestone says of it: whoever issues those, or the node that tells of them, may be wrong.
     floor: u64,
     /// This time is far in the future of the program.
     ceiling: u64,
@@ -153,7 +155,7 @@ impl Clock {
         let right = if battery { found.battery } else { floor.max(saved) };
         // Two clocks of whole seconds that agree may differ by one; a wild kernel clock is set back.
         let keep = found.now + 2 >= right && plausible(found.now) && !(battery && found.now > right + 2);
-        (Self { trust, floor, ceiling }, (!keep).then_some(right))
+        (Self { trust, sure: floor, floor, ceiling }, (!keep).then_some(right))
     }
 
     /// What the time rests on.
@@ -162,10 +164,14 @@ impl Clock {
     }
 
     /// A signed milestone of others carries this time: it has passed. Gives the time to raise the clock to, when
-    /// that is behind.
+    /// that is behind, and nothing better confirmed it.
     pub fn milestone(&mut self, timestamp: u64, now: u64) -> Option<u64> {
         // Once the time is confirmed, a milestone that is ahead of it is its issuer's mistake.
-        let ahead = self.trust.is_trusted() && timestamp > now.saturating_add(AHEAD_S);
+        let ahead = match self.trust {
+            Trust::Floor => false,
+            Trust::Battery => timestamp > now.saturating_add(AHEAD_S),
+            Trust::Web | Trust::Network => timestamp > now,
+        };
         if timestamp >= self.ceiling || ahead {
             return None;
         }
@@ -223,7 +229,7 @@ impl Clock {
 
     /// The two times to save: sure and any.
     pub fn to_save(self, now: u64) -> (u64, u64) {
-        let sure = if self.trust >= Trust::Web { self.floor.max(now) } else { self.floor };
+        let sure = if self.trust >= Trust::Web { self.sure.max(now) } else { self.sure };
         (sure, now.max(sure))
     }
 }

@@ -177,8 +177,29 @@ fn milestones_raise_the_floor() {
     assert_eq!(clock.milestone(BUILT + 5, BUILT + DAY), None);
     assert_eq!(clock.judge(&ntp(&[-60; 3]), nobody, BUILT + DAY, 0), Err(Useless::BelowFloor));
     assert_eq!(confirmed().milestone(BUILT + 601, BUILT), None);
+    assert_eq!(confirmed().milestone(BUILT, BUILT + 5), None);
     // A milestone of a far future is a mistake of its issuer.
     assert_eq!(clock.milestone(u64::MAX / 2, BUILT + DAY), None);
+}
+
+/// Step by step or at once: a node that somebody took over, or a coordinator that errs, moves no clock for good.
+#[test]
+fn milestones_lead_no_clock_astray() {
+    let mut clock = confirmed();
+    for step in 1..1_000 {
+        assert_eq!(clock.milestone(BUILT + 599 * step, BUILT), None);
+    }
+    assert_eq!(clock.to_save(BUILT), (BUILT, BUILT));
+    assert_eq!(clock.judge(&ntp(&[0; 3]), nobody, BUILT, 0), Ok(Decision::Keep));
+    // Nothing confirmed the time yet: it holds for this run alone.
+    let (mut clock, wrong) = (floor(), BUILT + 9_000 * DAY);
+    assert_eq!(clock.milestone(wrong, BUILT), Some(wrong));
+    let (sure, saved) = clock.to_save(wrong);
+    assert_eq!((sure, saved), (BUILT, wrong));
+    let (mut clock, raised) = Clock::start(found(0, 0, sure, saved));
+    assert_eq!(raised, Some(wrong));
+    let back = -9_000 * i64::try_from(DAY).unwrap();
+    assert_eq!(clock.judge(&ntp(&[back; 3]), nobody, wrong, 0), Ok(Decision::Step(back * SECOND_NS)));
 }
 
 #[test]
