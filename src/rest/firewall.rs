@@ -31,8 +31,8 @@ pub struct Door {
     said: watch::Sender<Option<Said>>,
     /// Of the last wish.
     number: Arc<AtomicU64>,
-    /// One wish at a time; when what is tried was in the kernel.
-    tried: Arc<Mutex<Option<Instant>>>,
+    /// One wish at a time; what is tried, and since when it is in the kernel.
+    tried: Arc<Mutex<Option<(Reach, Instant)>>>,
 }
 
 impl Door {
@@ -115,7 +115,7 @@ pub(super) async fn change(
             "not changed: too soon after the last time, or the rules were refused",
         ));
     }
-    *tried = said.left_s.map(|_| Instant::now());
+    *tried = said.left_s.map(|_| (said.reach, Instant::now()));
     let status = if said.left_s.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(Tried { rest_public, confirm_within_seconds: said.left_s })))
 }
@@ -127,15 +127,16 @@ pub(super) async fn confirm(
 ) -> Result<StatusCode, ApiError> {
     let door = door(&api)?;
     let mut tried = door.tried.lock().await;
-    let Some(since) = *tried else { return Err(ApiError::bad_request("nothing waits to be confirmed")) };
+    let Some((wanted, since)) = *tried else {
+        return Err(ApiError::bad_request("nothing waits to be confirmed"));
+    };
     if caller.since <= since {
         return Err(ApiError::bad_request("this connection is older than the change: confirm by a new one"));
     }
-    let wanted = door.said.borrow().map(|said| said.reach);
     let said = door.wish("confirm").await?;
     *tried = None;
     match said {
-        Said { left_s: None, reach, .. } if Some(reach) == wanted => Ok(StatusCode::NO_CONTENT),
+        Said { left_s: None, reach, .. } if reach == wanted => Ok(StatusCode::NO_CONTENT),
         Said { left_s: None, .. } => {
             Err(ApiError::bad_request("too late: the change is undone; make it again"))
         }
