@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use osmia::protocol::block::{self, Block, Parents, Payload};
 use osmia::protocol::id::BlockId;
@@ -128,15 +128,26 @@ pub(crate) fn tips(api: SocketAddr) -> Parents {
     Parents::from_unsorted(tips).unwrap()
 }
 
-/// Attaches a block where the network wants no proof of work; gives its id once that is acknowledged.
+/// Room is made within this time: a snapshot is written first, on a card.
+const ROOM_WITHIN: Duration = Duration::from_secs(180);
+
+/// Attaches a block where the network wants no proof of work; gives its id once that is acknowledged. A node that makes room at
+/// the moment says when to come back.
 pub(crate) fn post_plain(api: SocketAddr, parents: Parents, data: &[u8]) -> String {
     let payload = TaggedData::new(b"boot".to_vec(), data.to_vec()).unwrap();
     let payload = Some(Payload::TaggedData(payload));
     let bytes = Block { protocol_version: 2, parents, payload, nonce: 0 }.pack();
     let binary = ["Content-Type: application/vnd.iota.serializer-v1"];
-    let answer = request(api, "POST", "/api/core/v2/blocks", &binary, &bytes).unwrap();
-    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
-    block::id_of(&bytes).to_string()
+    let started = Instant::now();
+    loop {
+        let answer = request(api, "POST", "/api/core/v2/blocks", &binary, &bytes).unwrap();
+        if answer.status == 503 && answer.head.contains("retry-after: ") && started.elapsed() < ROOM_WITHIN {
+            std::thread::sleep(Duration::from_secs(1));
+            continue;
+        }
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        return block::id_of(&bytes).to_string();
+    }
 }
 
 /// So many clients of each source post at once, each a block whose nonce the node finds; how many blocks were attached,
