@@ -5,9 +5,9 @@
 //! `written` what was written to disks and `blocks` the blocks stored, in bytes since the start; each may be `-`. Before the first
 //! of these lines: `peer <id> <port of gossip> <issues|follows>`; `-` in place of the port when strangers are not told how to join,
 //! `issues` when the milestones are its own. `did <text>` is what it did by itself, for its owner; `firewall <number>
-//! <private|everybody|confirm>` is a wish of his, which `firewall <said>` answers ([`crate::boot::trial`]). It hears `go` before anything
-//! else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and `names <address> …`, the name servers of the
-//! local network.
+//! <private|everybody|confirm>` is a wish of his, which `firewall <said>` answers ([`crate::boot::trial`]). It hears `go` before
+//! anything else ([`crate::confine::await_go`]), then `clock trusted` or `clock untrusted`, and `names <address> …`, the name
+//! servers of the local network.
 
 use std::io::{BufRead, Write};
 use std::net::{IpAddr, SocketAddr};

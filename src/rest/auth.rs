@@ -63,11 +63,13 @@ pub(super) async fn check(
     }
     if let Some((password, given)) = api.password.as_ref().zip(credentials(request.headers(), "basic")) {
         if !password.opens(given) {
-            // Whoever guesses waits, wherever from.
-            let turn = api.guesses.acquire().await;
-            tracing::warn!("a wrong password was shown");
+            // Not longer, however many guess: each holds a connection meanwhile. Told once in that time.
+            let first = api.guesses.try_acquire();
+            if first.is_ok() {
+                tracing::warn!("a wrong password was shown");
+            }
             tokio::time::sleep(WRONG_PASSWORD).await;
-            drop(turn);
+            drop(first);
             return Err(ApiError::unauthorized("wrong user or password"));
         }
         return Ok(next.run(request).await);

@@ -100,7 +100,7 @@ struct Api {
     tokens: Tokens,
     password: Option<Password>,
     door: Option<Door>,
-    /// Whoever shows a wrong password waits for the one before.
+    /// Who shows a wrong password, for the log.
     guesses: Arc<Semaphore>,
     keeper: Keeper,
     peers: Peers,
