@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod introduction;
+mod mistake;
 mod peer;
 pub mod preseed;
 mod raw;

@@ -1,19 +1,20 @@
 //! The TOML form, and the checks that make a [`Config`] of it.
 
+mod network;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::mistake::{Checker, PASSWORD, syntax_error};
 use super::{
-    Autopeering, BaseToken, Clock, Config, Coordinator, EntryAddress, Error, Join, MilestoneKey, NamedPeer,
-    Network, PeerAddress, Peering, Pow, Snapshots, Source, Storage, Url,
+    Autopeering, BaseToken, Clock, Config, Coordinator, EntryAddress, Error, Join, NamedPeer, PeerAddress,
+    Peering, Pow, Snapshots, Source, Storage, Url,
 };
-use crate::protocol::address::Address;
-use crate::protocol::params::{ProtocolParameters, RentStructure};
-use crate::protocol::{PROTOCOL_VERSION, hex};
 use crate::token::Password;
+use network::{join, network};
 
 /// The whole file.
 #[derive(Deserialize, Default)]
@@ -263,43 +264,6 @@ impl Default for RawHealth {
         Self { require_peers: true, require_clock: true }
     }
 }
-
-/// Turns a span into a line and a mistake into an [`Error`].
-struct Checker<'a> {
-    text: &'a str,
-}
-
-impl Checker<'_> {
-    fn line(&self, offset: usize) -> usize {
-        self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
-    }
-
-    fn error<T>(&self, key: &str, at: &Spanned<T>, problem: impl Into<String>, fix: &str) -> Error {
-        let (key, fix) = (key.to_owned(), fix.to_owned());
-        Error { line: self.line(at.span().start), key, problem: problem.into(), fix }
-    }
-
-    fn at_least_one(&self, key: &str, value: &Spanned<u32>) -> Result<NonZeroU32, Error> {
-        NonZeroU32::new(*value.get_ref())
-            .ok_or_else(|| self.error(key, value, "0 is not allowed", "write 1 or more"))
-    }
-
-    fn bytes_32(&self, key: &str, text: &Spanned<String>, problem: &str) -> Result<[u8; 32], Error> {
-        let digits = text.get_ref().strip_prefix("0x").unwrap_or(text.get_ref());
-        hex::decode_array("", &format!("0x{digits}"))
-            .map_err(|_| self.error(key, text, problem, "write 64 hex digits, with or without 0x"))
-    }
-
-    fn short_text(&self, key: &str, value: &Spanned<String>) -> Result<String, Error> {
-        match value.get_ref().len() {
-            1..=255 => Ok(value.get_ref().clone()),
-            length => Err(self.error(key, value, format!("{length} bytes long"), "write 1 to 255 bytes")),
-        }
-    }
-}
-
-/// Mistakes are told on pages and in logs: of this key, what stands there is not.
-const PASSWORD: &str = "rest.password";
 
 fn password(checker: &Checker<'_>, written: Option<&Spanned<String>>) -> Result<Option<Password>, Error> {
     let Some(written) = written else { return Ok(None) };
@@ -558,144 +522,4 @@ fn snapshots(checker: &Checker<'_>, raw: &RawSnapshots) -> Result<Snapshots, Err
         sources: raw.sources.iter().map(source).collect::<Result<_, _>>()?,
         authority: raw.authority.as_ref().map(|authority| authority.get_ref().clone()),
     })
-}
-
-fn syntax_error(checker: &Checker<'_>, error: &toml::de::Error) -> Error {
-    let start = error.span().map_or(0, |span| span.start);
-    let line = checker.line(start);
-    let message = error.message().lines().collect::<Vec<_>>().join(" ");
-    // serde says "unknown field `x`, expected one of …": what is expected is the fix.
-    let (problem, fix) = match message.split_once(", expected") {
-        Some((problem, expected)) => (problem.to_owned(), format!("expected{}", in_words(expected))),
-        None if message.starts_with("duplicate key") => (message, "keep one of them".to_owned()),
-        None => (message, "the README lists every key with an example".to_owned()),
-    };
-    // Where a password may stand, nothing of the text is told: not what stands in the line, nor in the one behind it.
-    let near = checker.text.lines().skip(line.saturating_sub(2)).take(2);
-    if near.into_iter().any(|near| near.to_ascii_lowercase().contains("password")) {
-        let problem = "not understood".to_owned();
-        let fix = "write password = \"12 to 128 bytes, in quotation marks\", in one line".to_owned();
-        return Error { line, key: PASSWORD.to_owned(), problem, fix };
-    }
-    let key = key_at(checker.text, line);
-    Error { line, key, problem, fix }
-}
-
-/// serde names what it expects by Rust's names.
-fn in_words(expected: &str) -> String {
-    let word = |word: &str| match word {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative".to_owned(),
-        "i64" => "a whole number".to_owned(),
-        "struct" => "a table".to_owned(),
-        raw if raw.starts_with("Raw") => String::new(),
-        word => word.to_owned(),
-    };
-    expected.split(' ').map(word).collect::<Vec<_>>().join(" ").trim_end().to_owned()
-}
-
-/// The dotted key on a line: its own name behind that of the last table header above it.
-fn key_at(text: &str, line: usize) -> String {
-    let lines = text.lines().take(line).collect::<Vec<_>>();
-    let header = |line: &&str| line.trim_start().starts_with('[');
-    let table = lines
-        .iter()
-        .rev()
-        .find(|line| header(line))
-        .map_or("", |line| line.trim().trim_start_matches('[').split(']').next().unwrap_or_default());
-    let name = match lines.last() {
-        Some(last) if !header(last) => {
-            last.split('=').next().unwrap_or_default().trim_matches(['{', ' ', '\t'])
-        }
-        Some(_) | None => "",
-    };
-    [table, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
-}
-
-fn network(checker: &Checker<'_>, raw: &RawConfig) -> Result<Network, Error> {
-    let RawConfig { network, token, .. } = raw;
-    let supply = &network.token_supply;
-    let token_supply = supply.get_ref().parse().map_err(|_| {
-        checker.error("network.token_supply", supply, "no number", "write up to 2^64-1 in quotation marks")
-    })?;
-    let depth = &network.below_max_depth;
-    if *depth.get_ref() == 0 {
-        return Err(checker.error(
-            "network.below_max_depth",
-            depth,
-            "0 is not allowed",
-            "write 1 or more, usually 15",
-        ));
-    }
-    let hrp = &network.bech32_hrp;
-    // TIP-31, BIP-173: > the human-readable part contains US-ASCII characters; lower case is written
-    if !hrp.get_ref().bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
-        return Err(checker.error(
-            "network.bech32_hrp",
-            hrp,
-            "not lower-case letters and digits",
-            "write like \"tst\"",
-        ));
-    }
-    let milestone_keys = milestone_keys(checker, network)?;
-    let threshold = &network.milestone_threshold;
-    let most = milestone_keys.len().max(1);
-    if *threshold.get_ref() == 0 || *threshold.get_ref() > most {
-        let fix = format!("write 1 to {most}: the number of keys that apply");
-        let problem = format!("{} is out of range", threshold.get_ref());
-        return Err(checker.error("network.milestone_threshold", threshold, problem, &fix));
-    }
-    Ok(Network {
-        params: ProtocolParameters {
-            version: PROTOCOL_VERSION,
-            network_name: checker.short_text("network.name", &network.name)?,
-            bech32_hrp: checker.short_text("network.bech32_hrp", hrp)?,
-            min_pow_score: network.min_pow_score,
-            below_max_depth: *depth.get_ref(),
-            rent: RentStructure {
-                v_byte_cost: network.v_byte_cost,
-                v_byte_factor_data: network.v_byte_factor_data,
-                v_byte_factor_key: network.v_byte_factor_key,
-            },
-            token_supply,
-        },
-        milestone_keys,
-        milestone_threshold: *threshold.get_ref(),
-        genesis_address: genesis_address(checker, network)?,
-        base_token: token.clone(),
-    })
-}
-
-fn join(checker: &Checker<'_>, network: &RawNetwork) -> Result<Option<Join>, Error> {
-    let Some(text) = &network.join else { return Ok(None) };
-    match text.get_ref().as_str() {
-        "lan" => Ok(Some(Join::Lan)),
-        address => PeerAddress::parse(address).map(|peer| Some(Join::Peer(peer))).map_err(|fix| {
-            let problem = format!("{address:?} is neither \"lan\" nor the address of a node");
-            checker.error("network.join", text, problem, fix)
-        }),
-    }
-}
-
-fn genesis_address(checker: &Checker<'_>, network: &RawNetwork) -> Result<Option<Address>, Error> {
-    let Some(text) = &network.genesis_address else { return Ok(None) };
-    let hrp = network.bech32_hrp.get_ref();
-    let parsed = Address::from_bech32(hrp, text.get_ref()).map_err(|_| {
-        let fix = format!("write a bech32 address that begins with {hrp}1, or leave the key out");
-        checker.error("network.genesis_address", text, format!("{:?} is no address", text.get_ref()), &fix)
-    });
-    parsed.map(Some)
-}
-
-fn milestone_keys(checker: &Checker<'_>, network: &RawNetwork) -> Result<Vec<MilestoneKey>, Error> {
-    let parse = |raw: &RawMilestoneKey| {
-        let key = &raw.public_key;
-        let public_key = checker.bytes_32("network.milestone_keys.public_key", key, "not a 32-byte key")?;
-        if raw.end != 0 && raw.end < raw.start {
-            let problem = format!("applies from {} to {}", raw.start, raw.end);
-            let fix = "write an end that is not before the start, or 0 for ever";
-            return Err(checker.error("network.milestone_keys.end", key, problem, fix));
-        }
-        Ok(MilestoneKey { public_key, start: raw.start, end: raw.end })
-    };
-    network.milestone_keys.get_ref().iter().map(parse).collect()
 }
